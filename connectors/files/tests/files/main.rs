@@ -1,0 +1,8 @@
+//! The files connector from outside: what is written to a folder or a bucket is what a query sees.
+
+mod csv;
+mod fixture;
+mod layout;
+mod ndjson;
+mod parquet;
+mod s3;

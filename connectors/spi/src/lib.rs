@@ -1,0 +1,150 @@
+//! The contract between the engine and a connector; a connector author reads only this crate.
+//!
+//! A [`Connector`] is a kind of source ("postgres"). It opens a [`Source`], which serves one
+//! catalog. A [`Scan`] and a [`Split`] are plain values that travel between processes; every
+//! process of a cluster opens its own `Source` from the same catalog definition, so neither
+//! carries connections or credentials.
+//!
+//! Each method's documentation has five fixed lines: *Runs on*, *Must*, *May*, *Errors*, *On drop*.
+
+mod error;
+mod option;
+mod scan;
+mod split;
+mod table;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::ObjectStore;
+
+pub use error::{Blame, Error, ErrorKind, Result, Retry, nearest};
+pub use option::{OptionKind, OptionSpec, Options, Secret};
+pub use scan::{Absorbed, Comparison, Literal, Op, Predicate, Scan};
+pub use split::{ReadContext, ReadCounters, Split, Splits};
+pub use table::{Column, ColumnStatistics, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
+
+/// Rows on their way out of a source. Dropping the stream cancels the work in the source.
+pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// A kind of source, such as "postgres".
+pub trait Connector: Debug + Send + Sync {
+    /// The word after `USING` and the value of `connector` in a catalog file.
+    fn kind(&self) -> &'static str;
+
+    /// Every option the connector knows. An option outside this list is refused by the engine.
+    fn options(&self) -> &'static [OptionSpec];
+
+    /// Opens the source of one catalog.
+    ///
+    /// - Runs on: coordinator and every worker, each time a definition is new to the process.
+    /// - Must: return at once, without I/O; connections are made when first needed.
+    /// - May: check the options against each other.
+    /// - Errors: `INVALID` for options that contradict each other or do not parse.
+    /// - On drop: closes what it opened.
+    fn open(&self, catalog: &str, options: &Options) -> Result<Arc<dyn Source>>;
+}
+
+/// One opened catalog: five verbs for reading, and a writer where the source can be written.
+#[async_trait]
+pub trait Source: Debug + Send + Sync {
+    /// Names every schema and table.
+    ///
+    /// - Runs on: coordinator, for SHOW, information_schema, metadata calls and "did you mean".
+    /// - Must: use as few requests as the source allows, and bound each by a timeout of 10 s or less.
+    /// - May: leave out tables that the source's own account cannot see.
+    /// - Errors: `UNAVAILABLE`, `UNAUTHENTICATED` and others of the source family; the text names host and cause.
+    /// - On drop: gives the request up.
+    async fn list(&self) -> Result<Vec<SchemaEntry>>;
+
+    /// Describes one table; `None` where there is no such table.
+    ///
+    /// - Runs on: coordinator, once per table and query.
+    /// - Must: give the columns in the source's order, exact Arrow types, and statistics if they are cheap.
+    /// - May: answer a table that [`Source::list`] leaves out.
+    /// - Errors: as [`Source::list`].
+    /// - On drop: gives the request up.
+    async fn table(&self, name: &TableName) -> Result<Option<Table>>;
+
+    /// Offers one operation to the scan.
+    ///
+    /// - Runs on: coordinator, while planning, possibly several times for the same operation.
+    /// - Must: be pure: no I/O, the same answer for the same arguments. *Exact* needs a proof that
+    ///   the source's result equals the engine's; *inexact* a proof that it is a superset of it.
+    /// - May: answer [`Absorbed::No`] to everything (the default).
+    /// - Errors: none; what cannot be absorbed is refused.
+    /// - On drop: nothing.
+    fn absorb(&self, _scan: &Scan, _op: &Op) -> Absorbed {
+        Absorbed::No("the connector absorbs nothing")
+    }
+
+    /// Cuts a scan into pieces that can be read independently; together they are the scan, once.
+    ///
+    /// - Runs on: coordinator, after every absorb; `wanted` is how many pieces could run at once.
+    /// - Must: return at least one split; read no rows.
+    /// - May: return more or fewer than wanted, and a guard that holds a snapshot open.
+    /// - Errors: as [`Source::list`].
+    /// - On drop: the guard, when the query ends.
+    async fn splits(&self, _scan: &Scan, _wanted: usize) -> Result<Splits> {
+        Ok(Splits::whole())
+    }
+
+    /// Reads one split: batches with exactly the scan's output schema ([`Scan::schema`]).
+    ///
+    /// - Runs on: whichever process the split was dealt to.
+    /// - Must: apply everything the scan absorbed; list no metadata; keep few batches in flight.
+    /// - May: return smaller or larger batches than asked for.
+    /// - Errors: an error ends the stream; the text names table and, where it applies, column.
+    /// - On drop: cancels the work in the source and gives connections back.
+    async fn read(&self, scan: &Scan, split: &Split, context: ReadContext) -> Result<BatchStream>;
+
+    /// The rows of a split that exist only in the coordinator's memory, to travel with the plan.
+    ///
+    /// - Runs on: coordinator, when a plan is sent to a worker.
+    /// - Must: return at once. `None` (the default): any process can read the split itself.
+    /// - May: return slices that share memory with the table.
+    /// - Errors: as [`Source::read`].
+    /// - On drop: nothing.
+    fn resident(&self, _scan: &Scan, _split: &Split) -> Result<Option<Vec<RecordBatch>>> {
+        Ok(None)
+    }
+
+    /// What the source will be asked, in its own language, for EXPLAIN; never with credentials.
+    ///
+    /// - Runs on: coordinator. - Must: be pure. - May: be `None`. - Errors: none. - On drop: nothing.
+    fn remote_text(&self, _scan: &Scan) -> Option<String> {
+        None
+    }
+
+    /// The store behind tables of [`Table::files`], rooted at the catalog's location.
+    ///
+    /// - Runs on: coordinator and workers. - Must: do no I/O. - May: be `None` (no file tables).
+    /// - Errors: `INVALID` for options that do not make a store. - On drop: nothing.
+    fn object_store(&self) -> Result<Option<Arc<dyn ObjectStore>>> {
+        Ok(None)
+    }
+
+    /// The writing half, where the source can be written.
+    fn writer(&self) -> Option<&dyn Write> {
+        None
+    }
+}
+
+/// Changing a source. All of it runs on the coordinator, each statement once.
+#[async_trait]
+pub trait Write: Send + Sync {
+    /// Creates a schema. Errors: `ALREADY_EXISTS`.
+    async fn create_schema(&self, schema: &str) -> Result<()>;
+    /// Drops an empty schema. Errors: `NOT_FOUND`; `INVALID` while it holds tables.
+    async fn drop_schema(&self, schema: &str) -> Result<()>;
+    /// Creates an empty table. Errors: `ALREADY_EXISTS`, `NOT_FOUND` for the schema.
+    async fn create_table(&self, name: &TableName, schema: SchemaRef) -> Result<()>;
+    /// Drops a table. Errors: `NOT_FOUND`.
+    async fn drop_table(&self, name: &TableName) -> Result<()>;
+    /// Appends rows and returns how many; all of them or, after an error, none.
+    async fn insert(&self, name: &TableName, rows: BatchStream) -> Result<u64>;
+}

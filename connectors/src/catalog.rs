@@ -1,0 +1,313 @@
+//! A source seen by DataFusion as catalog, schema and table.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use connector_spi::{Absorbed, Error, Op, Scan, Source, Table, TableName};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, Statistics};
+use datafusion::datasource::sink::DataSinkExec;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::distribute::deal;
+use crate::error::to_datafusion;
+use crate::predicate::predicate;
+use crate::session::{EngineSettings, Pushdown};
+use crate::sink::SourceSink;
+use crate::{Catalogs, ScanExec};
+
+/// The catalogs of one query.
+#[derive(Debug)]
+pub struct CatalogList {
+    catalogs: Arc<Catalogs>,
+    pushdown: Pushdown,
+}
+
+impl CatalogList {
+    /// The catalogs as one query sees them.
+    pub fn new(catalogs: Arc<Catalogs>, pushdown: Pushdown) -> Self {
+        Self { catalogs, pushdown }
+    }
+}
+
+impl CatalogProviderList for CatalogList {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        self.catalogs.all().iter().map(|catalog| catalog.name().to_owned()).collect()
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        // A catalog that does not exist is found out by the table, which can say so with a suggestion.
+        Some(Arc::new(OneCatalog { catalogs: Arc::clone(&self.catalogs), name: name.to_owned(), pushdown: self.pushdown }))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct OneCatalog {
+    catalogs: Arc<Catalogs>,
+    name: String,
+    pushdown: Pushdown,
+}
+
+impl CatalogProvider for OneCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        Some(Arc::new(OneSchema { catalog: self.clone(), name: name.to_owned() }))
+    }
+}
+
+#[derive(Debug)]
+struct OneSchema {
+    catalog: OneCatalog,
+    name: String,
+}
+
+#[async_trait]
+impl SchemaProvider for OneSchema {
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let OneCatalog { catalogs, name: catalog, pushdown } = &self.catalog;
+        if self.name == crate::information::NAME {
+            return crate::information::provider(catalogs, catalog, name).await;
+        }
+        let name = TableName::new(&self.name, name);
+        let table = resolve(catalogs, catalog, &name).await.map_err(to_datafusion)?;
+        Ok(Some(table.provider(*pushdown)))
+    }
+
+    fn table_exist(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// A table found in its catalog.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The catalog's name.
+    pub catalog: String,
+    /// The table's name.
+    pub name: TableName,
+    /// The table.
+    pub table: Arc<Table>,
+    /// The source that serves it.
+    pub source: Arc<dyn Source>,
+}
+
+/// Finds a table. Errors: `NOT_FOUND` for catalog, schema or table, with the nearest name, and what the source answers.
+pub async fn resolve(catalogs: &Catalogs, catalog: &str, name: &TableName) -> connector_spi::Result<Resolved> {
+    let source = catalogs.get(catalog)?.source()?;
+    let place = |error: Error| error.with("catalog", catalog).with("table", name);
+    match source.table(name).await.map_err(place)? {
+        Some(table) => Ok(Resolved { catalog: catalog.to_owned(), name: name.clone(), table: Arc::new(table), source }),
+        None => Err(missing(source.as_ref(), catalog, name).await),
+    }
+}
+
+async fn missing(source: &dyn Source, catalog: &str, name: &TableName) -> Error {
+    let entries = source.list().await.unwrap_or_default();
+    let (what, near) = match entries.iter().find(|schema| schema.name == name.schema) {
+        None => (
+            format!("schema \"{catalog}.{}\" does not exist", name.schema),
+            connector_spi::nearest(&name.schema, entries.iter().map(|schema| schema.name.as_str())).map(str::to_owned),
+        ),
+        Some(schema) => (
+            format!("table \"{catalog}.{}.{}\" does not exist", name.schema, name.table),
+            connector_spi::nearest(&name.table, schema.tables.iter().map(|table| table.name.as_str())).map(str::to_owned),
+        ),
+    };
+    let error = Error::not_found(what).with("name", &name.table);
+    match near {
+        Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+        None => error,
+    }
+}
+
+impl Resolved {
+    fn provider(self, pushdown: Pushdown) -> Arc<dyn TableProvider> {
+        match &self.table.files {
+            Some(files) if pushdown == Pushdown::None => Arc::new(UnfilteredFiles(Arc::clone(files))),
+            Some(files) => Arc::clone(files),
+            None => Arc::new(SourceTable { schema: self.table.schema(), resolved: self, pushdown }),
+        }
+    }
+}
+
+/// A table read through the contract.
+#[derive(Debug)]
+struct SourceTable {
+    schema: SchemaRef,
+    resolved: Resolved,
+    pushdown: Pushdown,
+}
+
+impl SourceTable {
+    fn whole(&self) -> Scan {
+        Scan::new(&self.resolved.catalog, self.resolved.name.clone(), &self.resolved.table)
+    }
+
+    /// Offers one filter; the answer as the session's pushdown setting allows it.
+    fn offer(&self, scan: &Scan, filter: &Expr) -> Absorbed {
+        if self.pushdown == Pushdown::None {
+            return Absorbed::No("pushdown is off");
+        }
+        let Some(predicate) = predicate(filter, &self.resolved.table.columns) else {
+            return Absorbed::No("not a comparison of a column with a value of its type");
+        };
+        match self.resolved.source.absorb(scan, &Op::Filter(predicate)) {
+            Absorbed::Exact(scan) if self.pushdown == Pushdown::Inexact => Absorbed::Inexact(scan),
+            answer => answer,
+        }
+    }
+
+    fn statistics(&self, scan: &Scan) -> Statistics {
+        let known = &self.resolved.table.statistics;
+        let inexact = |value: Option<u64>| value.map_or(Precision::Absent, |v| Precision::Inexact(v as usize));
+        let rows = match (known.rows, scan.limit) {
+            (Some(rows), Some(limit)) => Some(rows.min(limit)),
+            (rows, _) => rows,
+        };
+        let share = scan.projection.len() as u64;
+        let all = scan.columns.len().max(1) as u64;
+        let columns = scan.projection.iter().map(|at| match known.columns.get(*at) {
+            Some(column) => ColumnStatistics {
+                distinct_count: inexact(column.distinct),
+                null_count: inexact(column.null_fraction.zip(rows).map(|(share, rows)| (share * rows as f64) as u64)),
+                ..ColumnStatistics::new_unknown()
+            },
+            None => ColumnStatistics::new_unknown(),
+        });
+        Statistics {
+            num_rows: inexact(rows),
+            total_byte_size: inexact(known.bytes.map(|bytes| bytes * share / all)),
+            column_statistics: columns.collect(),
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for SourceTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let mut scan = self.whole();
+        Ok(filters
+            .iter()
+            .map(|filter| match self.offer(&scan, filter) {
+                Absorbed::No(_) => TableProviderFilterPushDown::Unsupported,
+                Absorbed::Inexact(with) => {
+                    scan = with;
+                    TableProviderFilterPushDown::Inexact
+                }
+                Absorbed::Exact(with) => {
+                    scan = with;
+                    TableProviderFilterPushDown::Exact
+                }
+            })
+            .collect())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut scan = self.whole();
+        let mut exact = true;
+        for filter in filters {
+            match self.offer(&scan, filter) {
+                Absorbed::No(reason) => {
+                    let text = format!("a filter was pushed and then refused: {reason}");
+                    return Err(to_datafusion(Error::internal(text)));
+                }
+                Absorbed::Inexact(with) => (scan, exact) = (with, false),
+                Absorbed::Exact(with) => scan = with,
+            }
+        }
+        let source = &self.resolved.source;
+        let mut wanted = projection.cloned();
+        if let Some(columns) = projection.filter(|_| self.pushdown != Pushdown::None)
+            && let Absorbed::Exact(with) = source.absorb(&scan, &Op::Columns(columns.clone()))
+        {
+            (scan, wanted) = (with, None);
+        }
+        // A limit below a filter that is applied again here would lose rows.
+        if let Some(limit) = limit.filter(|_| exact && self.pushdown != Pushdown::None)
+            && let Absorbed::Exact(with) | Absorbed::Inexact(with) = source.absorb(&scan, &Op::Limit(limit as u64))
+        {
+            scan = with;
+        }
+        let settings = EngineSettings::of(session.config_options());
+        let width = session.config().target_partitions();
+        let place = |error: Error| to_datafusion(error.with("catalog", &scan.catalog).with("table", &scan.table));
+        let found = source.splits(&scan, width * settings.workers.max(1)).await.map_err(place)?;
+        let exec = ScanExec::new(Arc::new(scan.clone()), deal(found.splits, width))
+            .with_statistics(self.statistics(&scan))
+            .with_remote(source.remote_text(&scan))
+            .with_guard(found.guard);
+        let exec: Arc<dyn ExecutionPlan> = Arc::new(exec);
+        match wanted {
+            None => Ok(exec),
+            Some(columns) => crate::scan::project(exec, &columns),
+        }
+    }
+
+    async fn insert_into(
+        &self,
+        _: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        op: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if op != InsertOp::Append {
+            return Err(to_datafusion(Error::unsupported("only INSERT INTO is known; INSERT OVERWRITE and REPLACE are not")));
+        }
+        let sink = SourceSink::new(&self.resolved).map_err(to_datafusion)?;
+        Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))
+    }
+}
+
+/// A table of files whose filters stay in the engine (`SET pushdown = none`).
+#[derive(Debug)]
+struct UnfilteredFiles(Arc<dyn TableProvider>);
+
+#[async_trait]
+impl TableProvider for UnfilteredFiles {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.0.scan(session, projection, &[], None).await
+    }
+}

@@ -1,0 +1,41 @@
+//! The engine's side of the boundary: catalogs, the one leaf plan node, its codec, and what both processes must agree on.
+
+pub mod channel;
+pub mod catalog;
+mod codec;
+mod config;
+mod distribute;
+pub mod error;
+mod information;
+mod literal;
+mod predicate;
+mod registry;
+mod scan;
+mod sink;
+pub mod session;
+mod store;
+
+use std::sync::Arc;
+
+use connector_spi::Connector;
+
+pub use catalog::{CatalogList, Resolved, resolve};
+pub use config::Definition;
+pub use information::sql_type;
+pub use registry::{Catalog, Catalogs};
+pub use scan::ScanExec;
+pub use sink::read_only;
+
+/// Every connector that is built in: one line each.
+pub fn builtin() -> Vec<Arc<dyn Connector>> {
+    vec![
+        #[cfg(feature = "files")]
+        Arc::new(connector_files::Files),
+        #[cfg(feature = "memory")]
+        Arc::new(connector_memory::Memory),
+        #[cfg(feature = "postgres")]
+        Arc::new(connector_postgres::Postgres),
+        #[cfg(feature = "tpch")]
+        Arc::new(connector_tpch::Tpch),
+    ]
+}

@@ -1,0 +1,4 @@
+//! Rules of our own, beside DataFusion's.
+
+pub(crate) mod filter_guard;
+pub(crate) mod unique_name;

@@ -1,0 +1,89 @@
+# What `up` and `down` share: where the state lies, how the servers are found and stopped. Nothing here waits without a bound.
+state=${TRIBUTARY_TEST_STATE:-/tmp/tributary-test-$(id -u)}
+postgres_password=secret
+s3_key=testkey
+s3_secret=testsecret
+s3_bucket=data
+
+say() { echo "servers: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+retry() { # retry COMMAND...: three tries, for installers
+    local try
+    for try in 1 2 3; do
+        "$@" && return
+        sleep $((try * 2))
+    done
+    return 1
+}
+
+install_packages() {
+    local sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    retry $sudo apt-get -qq update >&2 || true
+    DEBIAN_FRONTEND=noninteractive retry $sudo apt-get -qq install -y --no-install-recommends "$@" >&2
+}
+
+free_ports() { # free_ports N: N different free loopback ports on one line
+    python3 - "$1" <<'PYTHON'
+import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[1]))]
+for s in held:
+    s.bind(("127.0.0.1", 0))
+print(*[s.getsockname()[1] for s in held])
+PYTHON
+}
+
+wait_until() { # wait_until SECONDS COMMAND...
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.3
+    done
+}
+
+as_postgres() { # Postgres refuses to run as root
+    if [ "$(id -u)" = 0 ]; then (cd / && exec runuser -u postgres -- "$@"); else "$@"; fi
+}
+
+postgres_answers() { # a startup packet that asks for TLS is answered with one byte
+    python3 - "$1" <<'PYTHON' 2>/dev/null
+import socket, struct, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2)
+s.settimeout(2)
+s.sendall(struct.pack("!ii", 8, 80877103))
+sys.exit(s.recv(1) not in (b"S", b"N"))
+PYTHON
+}
+
+postgres_pid() { # the process of our data folder, if it runs
+    local file=$state/postgres/data/postmaster.pid pid
+    [ -r "$file" ] || [ "$(id -u)" = 0 ] || return 1
+    pid=$(head -1 "$file" 2>/dev/null) && [ -n "$pid" ] || return 1
+    grep -qs "$state/postgres/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
+}
+
+s3_pid() {
+    local pid
+    pid=$(cat "$state/s3/pid" 2>/dev/null) && [ -n "$pid" ] || return 1
+    grep -qs "$state/s3/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
+}
+
+gone() { ! kill -0 "$1" 2>/dev/null; }
+
+stop_postgres() {
+    local pid
+    pid=$(postgres_pid) || return 0
+    say "stopping Postgres"
+    kill -INT "$pid" 2>/dev/null || return 0 # fast shutdown: open sessions are ended
+    wait_until 20 gone "$pid" || { kill -QUIT "$pid" 2>/dev/null; wait_until 10 gone "$pid" || kill -KILL "$pid" 2>/dev/null || true; }
+}
+
+stop_s3() {
+    local pid
+    pid=$(s3_pid) || return 0
+    say "stopping the S3 server"
+    kill -TERM "$pid" 2>/dev/null || return 0
+    wait_until 15 gone "$pid" || { kill -KILL "$pid" 2>/dev/null; wait_until 5 gone "$pid" || true; }
+}

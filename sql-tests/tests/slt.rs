@@ -1,0 +1,83 @@
+//! Every case, once on a server alone and once on three workers that share even tiny data: a named test each.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use sql_tests::case;
+use sql_tests::cluster::{Cluster, Plan, root};
+use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
+
+/// Cases under these folders need the servers of `servers/up`.
+const NEED_SERVERS: [&str; 4] = ["federation/", "connectors/postgres/", "connectors/s3/", "errors/server/"];
+
+/// One of the two shapes; started by the first case that needs it.
+struct Shape {
+    label: &'static str,
+    plan: Plan,
+    cluster: Mutex<Option<Result<Cluster, String>>>,
+}
+
+impl Shape {
+    fn new(label: &'static str, workers: usize) -> Arc<Self> {
+        let catalogs = Some(root().join("sql-tests/etc/catalogs"));
+        let plan = Plan { workers, catalogs, spread: workers > 0 };
+        Arc::new(Self { label, plan, cluster: Mutex::new(None) })
+    }
+
+    async fn address(&self) -> Result<String> {
+        let mut cluster = self.cluster.lock().await;
+        if cluster.is_none() {
+            *cluster = Some(Cluster::start(&self.plan).await.map_err(|error| format!("{error:#}")));
+        }
+        match cluster.as_ref() {
+            Some(Ok(cluster)) => cluster.address(),
+            Some(Err(error)) => anyhow::bail!("could not start {}: {error}", self.label),
+            None => anyhow::bail!("{} was not started", self.label),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    let runtime = Arc::new(Runtime::new()?);
+    let folder = root().join("sql-tests/cases");
+    let shapes = [Shape::new("local", 0), Shape::new("cluster", 3)];
+    let servers = std::env::var_os("TRIBUTARY_TEST_POSTGRES_URL").is_some()
+        && std::env::var_os("TRIBUTARY_TEST_S3_ENDPOINT").is_some();
+    let strict = std::env::var_os("CI").is_some();
+    let mut trials = Vec::new();
+    for shape in &shapes {
+        for path in case::find(&folder)? {
+            let name = path.strip_prefix(&folder)?.with_extension("").display().to_string();
+            let need = !servers && NEED_SERVERS.iter().any(|folder| name.starts_with(folder));
+            trials.push(trial(Arc::clone(shape), Arc::clone(&runtime), path, name, need, strict));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for shape in &shapes {
+        // Statics and leaked processes outlive `exit`; these do not.
+        drop(runtime.block_on(shape.cluster.lock()).take());
+    }
+    conclusion.exit()
+}
+
+fn trial(shape: Arc<Shape>, runtime: Arc<Runtime>, path: PathBuf, name: String, need: bool, strict: bool) -> Trial {
+    Trial::ignorable_test(format!("{}::{name}", shape.label), move || {
+        let why = "needs the servers: eval \"$(sql-tests/servers/up)\"";
+        match (need, strict) {
+            (true, true) => return Err(Failed::from(why)),
+            (true, false) => return Ok(Completion::ignored_with(why)),
+            _ => {}
+        }
+        let work = async {
+            let address = shape.address().await?;
+            case::run(&path, &name, &address, shape.label).await.with_context(|| path.display().to_string())
+        };
+        runtime.block_on(work).map_err(|error| Failed::from(format!("{error:#}")))?;
+        Ok(Completion::Completed)
+    })
+}
