@@ -34,7 +34,8 @@ impl<T: Clone> Cache<T> {
         inner.clock += 1;
         let clock = inner.clock;
         let entry = inner.entries.get_mut(&file.location)?;
-        let same = entry.of.size == file.size && entry.of.last_modified == file.last_modified && entry.of.e_tag == file.e_tag;
+        let same =
+            entry.of.size == file.size && entry.of.last_modified == file.last_modified && entry.of.e_tag == file.e_tag;
         same.then(|| {
             entry.used = clock;
             entry.facts.clone()

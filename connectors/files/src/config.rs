@@ -130,7 +130,8 @@ impl Bucket {
 
 fn check_endpoint(endpoint: &str, allow_http: bool) -> Result<String> {
     let wrong = || {
-        Error::invalid("option \"endpoint\" is not the URL of a server").hint("Write https://host or https://host:port.")
+        Error::invalid("option \"endpoint\" is not the URL of a server")
+            .hint("Write https://host or https://host:port.")
     };
     let url = Url::parse(endpoint).map_err(|_| wrong())?;
     if url.host_str().is_none() || !url.username().is_empty() || url.password().is_some() {
@@ -181,6 +182,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use std::collections::BTreeMap;
 
@@ -220,7 +222,10 @@ mod tests {
         let Location::Bucket(bucket) = parse(&[("location", "s3://lake/a/b/")]).expect("parses").location else {
             panic!("a bucket");
         };
-        assert_eq!((bucket.name.as_str(), bucket.prefix.as_str(), bucket.region.as_str()), ("lake", "a/b", "us-east-1"));
+        assert_eq!(
+            (bucket.name.as_str(), bucket.prefix.as_str(), bucket.region.as_str()),
+            ("lake", "a/b", "us-east-1")
+        );
         assert!(bucket.keys.is_none());
     }
 

@@ -23,7 +23,10 @@ pub(crate) async fn learn(file: &mut Records, most: usize) -> Result<TextFacts> 
     let Some(header) = file.block(1).await? else { return Ok(TextFacts::default()) };
     let names = names(file, &header)?;
     let Some(block) = file.block(most).await? else {
-        return Ok(TextFacts { fields: names.into_iter().map(|name| (name, Shape::Unknown)).collect(), ..TextFacts::default() });
+        return Ok(TextFacts {
+            fields: names.into_iter().map(|name| (name, Shape::Unknown)).collect(),
+            ..TextFacts::default()
+        });
     };
     let everything = (0..names.len()).collect::<Vec<_>>();
     let text = schema(names.iter().map(|name| (name.clone(), DataType::Utf8)));
@@ -73,8 +76,10 @@ fn names(file: &Records, header: &Block) -> Result<Vec<String>> {
 
 /// The fields of one record as text.
 fn fields(record: &[u8]) -> Result<Vec<String>, String> {
-    let (schema, _) =
-        ArrowFormat::default().with_header(true).infer_schema(Cursor::new(record), Some(0)).map_err(|cause| clean(&cause))?;
+    let (schema, _) = ArrowFormat::default()
+        .with_header(true)
+        .infer_schema(Cursor::new(record), Some(0))
+        .map_err(|cause| clean(&cause))?;
     Ok(schema.fields().iter().map(|field| field.name().clone()).collect())
 }
 
@@ -97,7 +102,11 @@ fn parse(block: &Block, schema: &SchemaRef, columns: &[usize]) -> Result<RecordB
     let batch = reader.next().transpose()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::new(Schema::empty())));
     // The records were counted by our own reading of the rules; another count would be lost or invented rows.
     if batch.num_rows() != block.records || reader.next().is_some() {
-        return Err(ArrowError::CsvError(format!("{} records were expected, {} were read", block.records, batch.num_rows())));
+        return Err(ArrowError::CsvError(format!(
+            "{} records were expected, {} were read",
+            block.records,
+            batch.num_rows()
+        )));
     }
     Ok(batch)
 }
@@ -117,14 +126,16 @@ impl Decoder {
     pub(crate) async fn open(file: &mut Records, table: &[Column], wanted: &[usize]) -> Result<Option<Self>> {
         let Some(header) = file.block(1).await? else { return Ok(None) };
         let names = names(file, &header)?;
-        let known = |name: &String| table.iter().find(|column| column.name == *name).map(|column| column.data_type.clone());
+        let known =
+            |name: &String| table.iter().find(|column| column.name == *name).map(|column| column.data_type.clone());
         let schema = schema(names.iter().map(|name| (name.clone(), known(name).unwrap_or(DataType::Utf8))));
         let mut columns = Vec::new();
         let outputs = wanted
             .iter()
             .map(|at| {
                 let column = &table[*at];
-                let place = names.iter().position(|name| *name == column.name).ok_or_else(|| column.data_type.clone())?;
+                let place =
+                    names.iter().position(|name| *name == column.name).ok_or_else(|| column.data_type.clone())?;
                 columns.push(place);
                 Ok(columns.len() - 1)
             })

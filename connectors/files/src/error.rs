@@ -78,12 +78,21 @@ fn of_s3(catalog: &str, bucket: &str, endpoint: &str, subject: &str, error: &obj
             return Error::not_found(format!("bucket \"{bucket}\" of catalog \"{catalog}\" does not exist"))
                 .hint("Check the catalog's location and endpoint.");
         }
-        Some(code @ ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken"
-        | "InvalidSecurity" | "TokenRefreshRequired" | "RequestTimeTooSkewed")) => return login(code),
+        Some(
+            code @ ("InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "ExpiredToken"
+            | "InvalidToken"
+            | "InvalidSecurity"
+            | "TokenRefreshRequired"
+            | "RequestTimeTooSkewed"),
+        ) => return login(code),
         Some(code @ ("AccessDenied" | "AllAccessDisabled" | "AccountProblem")) => return forbidden(code),
         Some(code @ ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException")) => {
-            return Error::invalid(format!("S3 does not have bucket \"{bucket}\" of catalog \"{catalog}\" here: {code}"))
-                .hint("Check the catalog's region and endpoint.");
+            return Error::invalid(format!(
+                "S3 does not have bucket \"{bucket}\" of catalog \"{catalog}\" here: {code}"
+            ))
+            .hint("Check the catalog's region and endpoint.");
         }
         _ => {}
     }
@@ -92,9 +101,12 @@ fn of_s3(catalog: &str, bucket: &str, endpoint: &str, subject: &str, error: &obj
         object_store::Error::PermissionDenied { .. } => return forbidden("403 Forbidden"),
         object_store::Error::Unauthenticated { .. } => return login("401 Unauthorized"),
         object_store::Error::Precondition { .. } => {
-            return Error::new(ErrorKind::Source, format!("{subject} of catalog \"{catalog}\" changed while it was read"))
-                .hint("Run the query again.")
-                .retry(Retry::Now);
+            return Error::new(
+                ErrorKind::Source,
+                format!("{subject} of catalog \"{catalog}\" changed while it was read"),
+            )
+            .hint("Run the query again.")
+            .retry(Retry::Now);
         }
         _ => {}
     }
@@ -104,7 +116,10 @@ fn of_s3(catalog: &str, bucket: &str, endpoint: &str, subject: &str, error: &obj
             _ => ErrorKind::Source,
         };
         let message = between(&text, "<Message>", "</Message>").unwrap_or("no message");
-        return Error::new(kind, format!("S3 at {endpoint} answered {code} for {subject} of catalog \"{catalog}\": {message}"));
+        return Error::new(
+            kind,
+            format!("S3 at {endpoint} answered {code} for {subject} of catalog \"{catalog}\": {message}"),
+        );
     }
     if let Some(status) = between(&text, "status code: ", "\n").or_else(|| between(&text, "status code: ", ":")) {
         let kind = if status.starts_with('5') { ErrorKind::Unavailable } else { ErrorKind::Source };
@@ -152,11 +167,18 @@ mod tests {
 
     #[test]
     fn the_codes_of_s3_become_kinds() {
-        let answer = |code: &str| s3(&format!("403 Forbidden: <Error><Code>{code}</Code><Message>No.</Message></Error>"));
+        let answer =
+            |code: &str| s3(&format!("403 Forbidden: <Error><Code>{code}</Code><Message>No.</Message></Error>"));
         for (code, message) in [
             ("NoSuchBucket", "NOT_FOUND: bucket \"lake\" of catalog \"shop\" does not exist"),
-            ("InvalidAccessKeyId", "UNAUTHENTICATED: S3 refused the access key of catalog \"shop\": InvalidAccessKeyId"),
-            ("AccessDenied", "PERMISSION_DENIED: S3 refused access to file \"a.csv\" of catalog \"shop\": AccessDenied"),
+            (
+                "InvalidAccessKeyId",
+                "UNAUTHENTICATED: S3 refused the access key of catalog \"shop\": InvalidAccessKeyId",
+            ),
+            (
+                "AccessDenied",
+                "PERMISSION_DENIED: S3 refused access to file \"a.csv\" of catalog \"shop\": AccessDenied",
+            ),
             ("SlowDown", "UNAVAILABLE: S3 at http://h answered SlowDown for file \"a.csv\" of catalog \"shop\": No."),
             ("Odd", "SOURCE: S3 at http://h answered Odd for file \"a.csv\" of catalog \"shop\": No."),
         ] {

@@ -119,15 +119,23 @@ pub(crate) async fn resolve(root: &Root, schemas: bool, name: &TableName) -> Res
         found.push((table.to_owned(), None));
     }
     if let [(first, _), (second, _), ..] = found.as_slice() {
-        let message = format!("table \"{name}\" of catalog \"{catalog}\" is ambiguous: \"{first}\" and \"{second}\" both have this name");
-        return Err(Error::new(ErrorKind::BadData, message).hint("Rename one of them, or move both into a folder if they are one table."));
+        let message = format!(
+            "table \"{name}\" of catalog \"{catalog}\" is ambiguous: \"{first}\" and \"{second}\" both have this name"
+        );
+        return Err(Error::new(ErrorKind::BadData, message)
+            .hint("Rename one of them, or move both into a folder if they are one table."));
     }
     match found.pop() {
         Some((_, Some(dataset))) => Ok(Some(dataset)),
         Some((_, None)) => folder(root, &join(parent, table)).await.map(Some),
-        None => match level.refused.into_iter().find(|(name, _)| name == table || kind(name).is_some_and(|(stem, ..)| stem == table)) {
+        None => match level
+            .refused
+            .into_iter()
+            .find(|(name, _)| name == table || kind(name).is_some_and(|(stem, ..)| stem == table))
+        {
             Some((file, reason)) => {
-                let message = format!("cannot read file \"{}\" of catalog \"{catalog}\": {reason}", join(parent, &file));
+                let message =
+                    format!("cannot read file \"{}\" of catalog \"{catalog}\": {reason}", join(parent, &file));
                 Err(Error::new(ErrorKind::PermissionDenied, message))
             }
             None => Ok(None),
@@ -143,11 +151,15 @@ async fn folder(root: &Root, path: &str) -> Result<Dataset> {
         let relative = root.relative(&file.location).to_owned();
         let inside = relative.strip_prefix(path).unwrap_or(&relative);
         if let Some(partition) = inside.split('/').rev().skip(1).find(|part| part.contains('=')) {
-            let message = format!("table folder \"{path}\" of catalog \"{catalog}\" has partition folders such as \"{partition}\"");
+            let message = format!(
+                "table folder \"{path}\" of catalog \"{catalog}\" has partition folders such as \"{partition}\""
+            );
             return Err(Error::unsupported(message).hint("Partition columns in folder names are not supported yet."));
         }
         let Some((_, format, packing)) = kind(relative.rsplit('/').next().unwrap_or_default()) else {
-            let message = format!("table folder \"{path}\" of catalog \"{catalog}\" has file \"{relative}\", which is not Parquet, CSV or NDJSON by its name");
+            let message = format!(
+                "table folder \"{path}\" of catalog \"{catalog}\" has file \"{relative}\", which is not Parquet, CSV or NDJSON by its name"
+            );
             return Err(Error::new(ErrorKind::BadData, message)
                 .hint("Remove the file, or let its name begin with \"_\" or \".\" so that it is left out."));
         };

@@ -87,7 +87,9 @@ impl<'de> Visitor<'de> for ShapeVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shape, A::Error> {
         let mut all = Shape::Unknown;
         while let Some(item) = items.next_element::<Shape>()? {
-            all = all.merge(item).map_err(|_| serde::de::Error::custom("an array mixes objects, arrays and plain values"))?;
+            all = all
+                .merge(item)
+                .map_err(|_| serde::de::Error::custom("an array mixes objects, arrays and plain values"))?;
         }
         Ok(Shape::List(Box::new(all)))
     }
@@ -181,7 +183,12 @@ impl Decoder {
             return match bad.map(|at| self.typed.field(at)) {
                 Some(field) => file
                     .input()
-                    .bad(&format!("{place}, column \"{}\" is not {}: {}", field.name(), words(field.data_type()), clean(&cause)))
+                    .bad(&format!(
+                        "{place}, column \"{}\" is not {}: {}",
+                        field.name(),
+                        words(field.data_type()),
+                        clean(&cause)
+                    ))
                     .hint("The types of columns are taken from the first lines of the files."),
                 None => file.input().bad(&format!("{place}: {}", clean(&cause))),
             };

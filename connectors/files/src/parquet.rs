@@ -115,7 +115,8 @@ pub(crate) async fn table(root: &Root, dataset: &Dataset, footers: &Arc<Footers>
             listed
         })
         .collect::<Vec<_>>();
-    let total = total(&files, &schema).map_err(|cause| Error::internal(format!("statistics cannot be added up: {cause}")))?;
+    let total =
+        total(&files, &schema).map_err(|cause| Error::internal(format!("statistics cannot be added up: {cause}")))?;
     let url = format!("catalog://{}", root.catalog());
     let url = ObjectStoreUrl::parse(&url).map_err(|_| Error::internal(format!("\"{url}\" is not a URL")))?;
     let bytes = files.iter().map(|file| file.object_meta.size).sum();
@@ -251,7 +252,10 @@ impl TableProvider for ParquetTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 

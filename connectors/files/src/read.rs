@@ -43,7 +43,11 @@ impl Input {
     }
 
     /// The file's bytes, unpacked. Of a part, the lines that begin in it.
-    pub(crate) fn bytes(&self, part: Option<Range<u64>>, counters: Option<Arc<ReadCounters>>) -> BoxStream<'static, Result<Bytes>> {
+    pub(crate) fn bytes(
+        &self,
+        part: Option<Range<u64>>,
+        counters: Option<Arc<ReadCounters>>,
+    ) -> BoxStream<'static, Result<Bytes>> {
         let size = self.file.size;
         match part {
             Some(part) if part.start > 0 || part.end < size => {
@@ -159,7 +163,8 @@ mod tests {
 
     fn part_of(text: &'static str, part: Range<u64>, chunk: usize) -> String {
         let from = part.start.saturating_sub(1);
-        let chunks = text.as_bytes()[from as usize..].chunks(chunk).map(|c| Ok(Bytes::from_static(c))).collect::<Vec<_>>();
+        let chunks =
+            text.as_bytes()[from as usize..].chunks(chunk).map(|c| Ok(Bytes::from_static(c))).collect::<Vec<_>>();
         let stream = lines(futures::stream::iter(chunks).boxed(), from, part);
         let pieces = futures::executor::block_on(stream.try_collect::<Vec<_>>()).expect("reads");
         String::from_utf8(pieces.concat()).expect("text")
@@ -172,7 +177,8 @@ mod tests {
             for chunk in 1..=text.len() {
                 for a in 0..=size {
                     for b in a..=size {
-                        let parts = [0..a, a..b, b..size].map(|part| if part.is_empty() { String::new() } else { part_of(text, part, chunk) });
+                        let parts = [0..a, a..b, b..size]
+                            .map(|part| if part.is_empty() { String::new() } else { part_of(text, part, chunk) });
                         assert_eq!(parts.concat(), text, "cut at {a} and {b}, chunks of {chunk}");
                     }
                 }

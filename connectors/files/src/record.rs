@@ -64,7 +64,9 @@ impl Splitter {
             at += 1;
             *state = match (*state, byte) {
                 (State::Quoted, b'"') => State::QuoteInQuoted,
-                (State::Quoted, _) | (State::QuoteInQuoted | State::RecordStart | State::FieldStart, b'"') => State::Quoted,
+                (State::Quoted, _) | (State::QuoteInQuoted | State::RecordStart | State::FieldStart, b'"') => {
+                    State::Quoted
+                }
                 (State::RecordStart, b'\n' | b'\r') => State::RecordStart,
                 (_, b'\n' | b'\r') => {
                     *state = State::RecordStart;
@@ -159,8 +161,12 @@ impl Records {
                 return self.rest(records);
             }
             if self.buffer.len() - end > LONGEST {
-                let cause = format!("the record that begins in {} is longer than 64 MiB", self.place(self.line + newlines(&self.buffer[..end])));
-                let error = Error::new(ErrorKind::BadData, self.input.bad(&cause).message()).with("file", self.input.path());
+                let cause = format!(
+                    "the record that begins in {} is longer than 64 MiB",
+                    self.place(self.line + newlines(&self.buffer[..end]))
+                );
+                let error =
+                    Error::new(ErrorKind::BadData, self.input.bad(&cause).message()).with("file", self.input.path());
                 return Err(match self.splitter.in_quotes() {
                     true => error.hint("A quote in it is probably not closed."),
                     false => error.hint("The file is probably not what its name says."),
@@ -181,7 +187,9 @@ impl Records {
             let cause = format!("a quote in the record that begins in {} is not closed", self.place(begins));
             return Err(self.input.bad(&cause));
         }
-        if rest.iter().all(|byte| matches!(byte, b'\n' | b'\r')) && matches!(self.splitter, Splitter::Csv(_)) || rest.is_empty() {
+        if rest.iter().all(|byte| matches!(byte, b'\n' | b'\r')) && matches!(self.splitter, Splitter::Csv(_))
+            || rest.is_empty()
+        {
             self.buffer.clear();
             return Ok(None);
         }

@@ -15,11 +15,8 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: usize = 3;
 
 pub(crate) fn client(bucket: &Bucket) -> Result<Arc<dyn ObjectStore>> {
-    let backoff = BackoffConfig {
-        init_backoff: Duration::from_millis(100),
-        max_backoff: Duration::from_secs(3),
-        base: 2.0,
-    };
+    let backoff =
+        BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(3), base: 2.0 };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&bucket.name)
         .with_region(&bucket.region)
@@ -47,8 +44,7 @@ pub(crate) fn client(bucket: &Bucket) -> Result<Arc<dyn ObjectStore>> {
             }
         }
     };
-    let store = builder
-        .build()
-        .map_err(|error| Error::invalid(format!("the S3 options do not make a client: {error}")))?;
+    let store =
+        builder.build().map_err(|error| Error::invalid(format!("the S3 options do not make a client: {error}")))?;
     Ok(Arc::new(store))
 }

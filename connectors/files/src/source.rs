@@ -46,7 +46,8 @@ impl FileSource {
 
     async fn within<T>(&self, what: &str, time: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
-            let message = format!("could not list {what} of catalog \"{}\" within {} s", self.root.catalog(), time.as_secs());
+            let message =
+                format!("could not list {what} of catalog \"{}\" within {} s", self.root.catalog(), time.as_secs());
             Err(Error::new(ErrorKind::Unavailable, message))
         })
     }
@@ -88,7 +89,10 @@ impl Source for FileSource {
     async fn splits(&self, scan: &Scan, wanted: usize) -> Result<Splits> {
         let work = async {
             let Some(dataset) = self.resolve(&scan.table).await? else {
-                return Err(Error::not_found(format!("table \"{}\" of catalog \"{}\" does not exist any more", scan.table, scan.catalog)));
+                return Err(Error::not_found(format!(
+                    "table \"{}\" of catalog \"{}\" does not exist any more",
+                    scan.table, scan.catalog
+                )));
             };
             let rows = text::rows(&dataset, &self.texts);
             Ok(Splits::of(text::splits(&self.root, &dataset, rows, wanted)?))

@@ -98,7 +98,10 @@ impl Root {
     /// The path that the catalog's store knows a file by.
     pub(crate) fn path(&self, relative: &str) -> Result<Path> {
         Path::parse(format!("{}/{relative}", self.0.segment)).map_err(|_| {
-            Error::invalid(format!("the name of file \"{relative}\" of catalog \"{}\" has characters that cannot be read", self.0.catalog))
+            Error::invalid(format!(
+                "the name of file \"{relative}\" of catalog \"{}\" has characters that cannot be read",
+                self.0.catalog
+            ))
         })
     }
 
@@ -142,8 +145,12 @@ impl Root {
     async fn get(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         let relative = self.relative(path);
         folder::check(self, relative).await?;
-        let mut answer =
-            self.0.store.get_opts(&self.full(relative)?, options).await.map_err(|error| self.error(relative, &error))?;
+        let mut answer = self
+            .0
+            .store
+            .get_opts(&self.full(relative)?, options)
+            .await
+            .map_err(|error| self.error(relative, &error))?;
         answer.meta.location = path.clone();
         Ok(answer)
     }
@@ -156,7 +163,10 @@ impl Root {
             (prefix, relative) => format!("{prefix}/{relative}"),
         };
         Path::parse(full).map_err(|_| {
-            Error::invalid(format!("the name of file \"{relative}\" of catalog \"{}\" has characters that cannot be read", self.0.catalog))
+            Error::invalid(format!(
+                "the name of file \"{relative}\" of catalog \"{}\" has characters that cannot be read",
+                self.0.catalog
+            ))
         })
     }
 
@@ -167,7 +177,9 @@ impl Root {
 
 /// A number that is the same in every process for the same text (FNV-1a, folded to 32 bits).
 fn fingerprint(text: &str) -> u32 {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (hash ^ (hash >> 32)) as u32
 }
 
@@ -197,7 +209,11 @@ impl ObjectStore for Root {
         Err(read_only())
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> object_store::Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
         Err(read_only())
     }
 
@@ -212,7 +228,10 @@ impl ObjectStore for Root {
         self.0.store.get_ranges(&full, ranges).await.map_err(|error| wrapped(self.error(relative, &error)))
     }
 
-    fn delete_stream(&self, _: BoxStream<'static, object_store::Result<Path>>) -> BoxStream<'static, object_store::Result<Path>> {
+    fn delete_stream(
+        &self,
+        _: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
         futures::stream::iter([Err(read_only())]).boxed()
     }
 

@@ -81,8 +81,8 @@ pub(crate) async fn table(root: &Root, dataset: &Dataset, cache: &Cache<Arc<Text
     let (mut all, mut fields) = (Vec::<Arc<TextFacts>>::new(), Vec::new());
     while let Some(found) = facts.next().await {
         let found = found?;
-        fields = merge_fields(fields, found.fields.clone())
-            .map_err(|path| conflict(root, dataset, &all, &found, &path))?;
+        fields =
+            merge_fields(fields, found.fields.clone()).map_err(|path| conflict(root, dataset, &all, &found, &path))?;
         all.push(found);
     }
     if fields.is_empty() {
@@ -205,7 +205,8 @@ fn time((seconds, nanos): (i64, u32)) -> SystemTime {
 }
 
 fn encode(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::internal(format!("the plan of a files table cannot be encoded: {error}")))
+    serde_json::to_string(value)
+        .map_err(|error| Error::internal(format!("the plan of a files table cannot be encoded: {error}")))
 }
 
 enum Decoder {

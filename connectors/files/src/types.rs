@@ -73,7 +73,10 @@ impl Shape {
 }
 
 /// The fields of both, each once, in the order in which they are first met.
-pub(crate) fn merge_fields(mut all: Vec<(String, Shape)>, more: Vec<(String, Shape)>) -> Result<Vec<(String, Shape)>, String> {
+pub(crate) fn merge_fields(
+    mut all: Vec<(String, Shape)>,
+    more: Vec<(String, Shape)>,
+) -> Result<Vec<(String, Shape)>, String> {
     for (at, (name, shape)) in more.into_iter().enumerate() {
         // Records mostly have the same fields in the same places.
         let place = match all.get(at) {
@@ -83,9 +86,8 @@ pub(crate) fn merge_fields(mut all: Vec<(String, Shape)>, more: Vec<(String, Sha
         match place {
             Some(place) => {
                 let known = std::mem::replace(&mut all[place].1, Shape::Unknown);
-                all[place].1 = known
-                    .merge(shape)
-                    .map_err(|path| if path.is_empty() { name } else { format!("{name}.{path}") })?;
+                all[place].1 =
+                    known.merge(shape).map_err(|path| if path.is_empty() { name } else { format!("{name}.{path}") })?;
             }
             None => all.push((name, shape)),
         }
@@ -174,9 +176,10 @@ pub(crate) fn has_float(data_type: &DataType) -> bool {
     match data_type {
         data_type if data_type.is_floating() => true,
         DataType::Struct(fields) => fields.iter().any(|field| has_float(field.data_type())),
-        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) | DataType::Map(field, _) => {
-            has_float(field.data_type())
-        }
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => has_float(field.data_type()),
         DataType::Dictionary(_, values) => has_float(values),
         _ => false,
     }

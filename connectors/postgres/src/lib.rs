@@ -1,8 +1,22 @@
-//! The postgres connector.
+#![doc = include_str!("../README.md")]
+//! Tables of a Postgres database.
+
+mod cell;
+mod config;
+mod copy;
+mod error;
+mod metadata;
+mod pool;
+mod pushdown;
+mod read;
+mod source;
+mod text;
+mod tls;
+mod types;
 
 use std::sync::Arc;
 
-use connector_spi::{Connector, Error, OptionSpec, Options, Result, Source};
+use connector_spi::{Connector, OptionSpec, Options, Result, Source};
 
 /// The connector "postgres".
 #[derive(Debug)]
@@ -14,10 +28,11 @@ impl Connector for Postgres {
     }
 
     fn options(&self) -> &'static [OptionSpec] {
-        &[]
+        config::OPTIONS
     }
 
-    fn open(&self, _catalog: &str, _options: &Options) -> Result<Arc<dyn Source>> {
-        Err(Error::unsupported("not built yet"))
+    fn open(&self, catalog: &str, options: &Options) -> Result<Arc<dyn Source>> {
+        let pool = pool::Pool::new(config::Settings::read(catalog, options)?);
+        Ok(Arc::new(source::PostgresSource::new(Arc::new(pool))))
     }
 }

@@ -42,7 +42,8 @@ pub(super) async fn walk(root: &Root, relative: &str) -> Result<Vec<ObjectMeta>>
             files.push(file);
         }
         if files.len() > MOST_FILES {
-            let message = format!("folder \"{relative}\" of catalog \"{}\" has more than {MOST_FILES} files", root.catalog());
+            let message =
+                format!("folder \"{relative}\" of catalog \"{}\" has more than {MOST_FILES} files", root.catalog());
             return Err(Error::new(ErrorKind::ResourceExhausted, message));
         }
     }

@@ -59,7 +59,9 @@ pub(super) async fn check(root: &Root, relative: &str) -> Result<()> {
         match top.inside(&relative)? {
             Some(path) if path.is_file() => Ok(()),
             Some(_) => Err(top.refused(&relative, "it is not a plain file")),
-            None => Err(Error::not_found(format!("file \"{relative}\" of catalog \"{}\" does not exist", root.catalog()))),
+            None => {
+                Err(Error::not_found(format!("file \"{relative}\" of catalog \"{}\" does not exist", root.catalog())))
+            }
         }
     })
     .await
@@ -96,7 +98,8 @@ impl<'a> Top<'a> {
         };
         let real = folder.canonicalize().map_err(|cause| io_error(root, &root.subject(""), &cause))?;
         if !real.is_dir() {
-            let message = format!("location \"{}\" of catalog \"{}\" is not a folder", folder.display(), root.catalog());
+            let message =
+                format!("location \"{}\" of catalog \"{}\" is not a folder", folder.display(), root.catalog());
             return Err(Error::invalid(message));
         }
         Ok(Self { root, real })
@@ -159,7 +162,8 @@ impl<'a> Top<'a> {
         let Ok(location) = self.root.path(relative) else {
             return Ok(Kind::Refused("its name has characters that cannot be read".to_owned()));
         };
-        let file = ObjectMeta { location, last_modified: modified.into(), size: facts.len(), e_tag: None, version: None };
+        let file =
+            ObjectMeta { location, last_modified: modified.into(), size: facts.len(), e_tag: None, version: None };
         Ok(Kind::File(Box::new(file)))
     }
 
@@ -174,12 +178,15 @@ impl<'a> Top<'a> {
             match entry.kind {
                 Kind::File(file) => files.push(*file),
                 // Files met twice would be rows counted twice.
-                Kind::Folder(real) if folder.starts_with(&real) => return Err(self.refused(&path, "it is a link in a circle")),
+                Kind::Folder(real) if folder.starts_with(&real) => {
+                    return Err(self.refused(&path, "it is a link in a circle"));
+                }
                 Kind::Folder(real) => self.collect(&real, &path, depth + 1, files)?,
                 Kind::Refused(reason) => return Err(self.refused(&path, &reason)),
             }
             if files.len() > MOST_FILES {
-                let message = format!("folder \"{relative}\" of catalog \"{catalog}\" has more than {MOST_FILES} files");
+                let message =
+                    format!("folder \"{relative}\" of catalog \"{catalog}\" has more than {MOST_FILES} files");
                 return Err(Error::new(ErrorKind::ResourceExhausted, message));
             }
         }

@@ -33,13 +33,19 @@ async fn an_empty_field_is_null_in_every_column_quoted_or_not() {
     let shop = Catalog::new();
     shop.write("t.csv", "a,b,c\n1,,x\n,\"\",\"\"\n");
     let nulls = "SELECT count(a), count(b), count(c), count(*) FROM t";
-    assert_eq!(shop.sql(&["t"], nulls).await.lines().nth(3), Some("| 1          | 0          | 1          | 2        |"));
+    assert_eq!(
+        shop.sql(&["t"], nulls).await.lines().nth(3),
+        Some("| 1          | 0          | 1          | 2        |")
+    );
 }
 
 #[tokio::test]
 async fn quotes_hold_separators_quotes_and_lines() {
     let shop = Catalog::new();
-    shop.write("t.csv", "\u{feff}a,\"b \"\"q\"\"\"\r\n\"x,y\",\"1\r\n2\"\r\n\"he said \"\"no\"\"\",5\" pipe\r\n\u{feff}z,w");
+    shop.write(
+        "t.csv",
+        "\u{feff}a,\"b \"\"q\"\"\"\r\n\"x,y\",\"1\r\n2\"\r\n\"he said \"\"no\"\"\",5\" pipe\r\n\u{feff}z,w",
+    );
     let table = shop.table("t").await.expect("describes");
     assert_eq!(table.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["a", "b \"q\""]);
     let batches = shop.text("t", 1).await.expect("reads");
@@ -61,7 +67,9 @@ async fn packed_files_and_several_members_read_as_plain_ones() {
     shop.write("plain.csv", &text);
     shop.write("gz.csv.gz", [gzip(&text.as_bytes()[..half]).await, gzip(&text.as_bytes()[half..]).await].concat());
     shop.write("zst.csv.zst", [zstd(&text.as_bytes()[..half]).await, zstd(&text.as_bytes()[half..]).await].concat());
-    let sums = |name: &str| format!("SELECT concat(count(*), ' ', sum(id), ' ', sum(price), ' ', count(DISTINCT name)) FROM {name}");
+    let sums = |name: &str| {
+        format!("SELECT concat(count(*), ' ', sum(id), ' ', sum(price), ' ', count(DISTINCT name)) FROM {name}")
+    };
     let plain = shop.value(&["plain"], &sums("plain")).await;
     assert_eq!(plain, "5000 12497500 12500000.0 5000");
     assert_eq!(shop.value(&["gz"], &sums("gz")).await, plain);
@@ -93,14 +101,17 @@ async fn files_of_a_folder_are_matched_by_the_names_in_their_headers() {
     shop.write("t/_SUCCESS", "");
     shop.write("t/.5.csv.crc", "x");
     assert_eq!(shop.columns("t").await, "a float64, b utf8, c utf8");
-    assert_eq!(shop.sql(&["t"], "SELECT * FROM t ORDER BY a").await, "\
+    assert_eq!(
+        shop.sql(&["t"], "SELECT * FROM t ORDER BY a").await,
+        "\
 +-----+---+---+
 | a   | b | c |
 +-----+---+---+
 | 1.0 | x |   |
 | 2.5 | y |   |
 | 3.0 |   | z |
-+-----+---+---+");
++-----+---+---+"
+    );
 }
 
 #[tokio::test]

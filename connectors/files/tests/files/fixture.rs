@@ -107,7 +107,9 @@ impl Catalog {
 
     /// A session in which the named tables can be queried.
     pub async fn context(&self, tables: &[&str]) -> SessionContext {
-        let config = SessionConfig::new().with_target_partitions(3).set_usize("datafusion.optimizer.repartition_file_min_size", 1);
+        let config = SessionConfig::new()
+            .with_target_partitions(3)
+            .set_usize("datafusion.optimizer.repartition_file_min_size", 1);
         let context = SessionContext::new_with_config(config);
         let store = self.source.object_store().expect("a store").expect("a store");
         context.register_object_store(&Url::parse(&format!("catalog://{CATALOG}")).expect("a URL"), store);

@@ -5,16 +5,22 @@ use crate::fixture::{Catalog, gzip, zstd};
 #[tokio::test]
 async fn columns_come_in_the_order_in_which_keys_are_met() {
     let shop = Catalog::new();
-    shop.write("t.ndjson", "{\"z\":1,\"a\":\"x\"}\r\n\r\n{\"a\":null,\"m\":true,\"z\":2}\n{\"big\":18446744073709551615}");
+    shop.write(
+        "t.ndjson",
+        "{\"z\":1,\"a\":\"x\"}\r\n\r\n{\"a\":null,\"m\":true,\"z\":2}\n{\"big\":18446744073709551615}",
+    );
     assert_eq!(shop.columns("t").await, "z int64, a utf8, m boolean, big decimal128(20, 0)");
-    assert_eq!(shop.sql(&["t"], "SELECT * FROM t").await, "\
+    assert_eq!(
+        shop.sql(&["t"], "SELECT * FROM t").await,
+        "\
 +---+---+------+----------------------+
 | z | a | m    | big                  |
 +---+---+------+----------------------+
 | 1 | x |      |                      |
 | 2 |   | true |                      |
 |   |   |      | 18446744073709551615 |
-+---+---+------+----------------------+");
++---+---+------+----------------------+"
+    );
 }
 
 #[tokio::test]
@@ -24,14 +30,17 @@ async fn nested_values_and_mixed_scalars_are_read() {
         "t.jsonl",
         "{\"o\":{\"x\":1,\"l\":[1,2]},\"m\":1,\"f\":1,\"e\":[]}\n{\"o\":{\"y\":\"s\"},\"m\":\"one\",\"f\":1.5,\"e\":[]}\n{\"o\":null,\"m\":true,\"f\":-0.0,\"e\":null}\n",
     );
-    assert_eq!(shop.sql(&["t"], "SELECT o['x'] AS x, o['l'][2] AS l, o['y'] AS y, m, f, e FROM t").await, "\
+    assert_eq!(
+        shop.sql(&["t"], "SELECT o['x'] AS x, o['l'][2] AS l, o['y'] AS y, m, f, e FROM t").await,
+        "\
 +---+---+---+------+------+----+
 | x | l | y | m    | f    | e  |
 +---+---+---+------+------+----+
 | 1 | 2 |   | 1    | 1.0  | [] |
 |   |   | s | one  | 1.5  | [] |
 |   |   |   | true | -0.0 |    |
-+---+---+---+------+------+----+");
++---+---+---+------+------+----+"
+    );
 }
 
 #[tokio::test]
@@ -51,11 +60,15 @@ async fn a_large_file_is_read_in_parts_and_every_line_once() {
     let text = (0..20_000).fold(String::new(), |text, at| text + &format!("{{\"id\":{at},\"pad\":\"{pad}\"}}\n"));
     shop.write("t.ndjson", &text);
     let table = shop.table("t").await.expect("describes");
-    let scan = connector_spi::Scan::new("shop", connector_spi::TableName::new("main", "t"), &table).with_projection(vec![0]);
+    let scan =
+        connector_spi::Scan::new("shop", connector_spi::TableName::new("main", "t"), &table).with_projection(vec![0]);
     let splits = shop.source.splits(&scan, 8).await.expect("splits").splits;
     assert_eq!(splits.len(), 3);
     assert_eq!(splits.iter().filter_map(|split| split.bytes).sum::<u64>(), text.len() as u64);
-    assert_eq!(shop.value(&["t"], "SELECT concat(count(*), ' ', sum(id), ' ', count(DISTINCT id)) FROM t").await, "20000 199990000 20000");
+    assert_eq!(
+        shop.value(&["t"], "SELECT concat(count(*), ' ', sum(id), ' ', count(DISTINCT id)) FROM t").await,
+        "20000 199990000 20000"
+    );
 }
 
 #[tokio::test]
@@ -80,7 +93,8 @@ async fn a_value_behind_the_sample_is_never_cut_to_fit() {
     shop.write("half.ndjson", text.clone() + "{\"id\":1.5}\n");
     shop.write("deep.ndjson", text.clone() + "{\"o\":{\"n\":[2.5]}}\n");
     shop.write("cut.ndjson", text + "{\"id\":1\n");
-    let start = |name: &str| format!("BAD_DATA: cannot read NDJSON file \"{name}.ndjson\" of catalog \"shop\": line 10101");
+    let start =
+        |name: &str| format!("BAD_DATA: cannot read NDJSON file \"{name}.ndjson\" of catalog \"shop\": line 10101");
     let error = shop.error("half").await;
     assert!(error.starts_with(&(start("half") + ", column \"id\" is not a whole number: ")), "{error}");
     let error = shop.error("deep").await;

@@ -38,7 +38,10 @@ async fn files_are_united_by_name_and_widened() {
     assert_eq!(shop.sql(&["t"], "SELECT * FROM t ORDER BY a").await, rows);
     assert_eq!(shop.value(&["t"], "SELECT count(*) FROM t WHERE a > 2").await, "2");
     assert_eq!(shop.value(&["t"], "SELECT count(*) FROM t WHERE b IS NULL").await, "1");
-    assert_eq!(shop.value(&["t"], "SELECT concat(min(a), ' ', max(a), ' ', count(b), ' ', count(c)) FROM t").await, "1 5000000000 2 1");
+    assert_eq!(
+        shop.value(&["t"], "SELECT concat(min(a), ' ', max(a), ' ', count(b), ' ', count(c)) FROM t").await,
+        "1 5000000000 2 1"
+    );
     // The answer does not depend on the order of the files.
     std::fs::rename(shop.path("t/1.parquet"), shop.path("t/9.parquet")).expect("renamed");
     assert_eq!(shop.sql(&["t"], "SELECT a, b, f, c FROM t ORDER BY a").await, rows);
@@ -49,13 +52,16 @@ async fn a_struct_may_gain_a_field() {
     let shop = Catalog::new();
     shop.parquet("t/1.parquet", "SELECT 1 AS id, named_struct('x', 1) AS o").await;
     shop.parquet("t/2.parquet", "SELECT 2 AS id, named_struct('y', 'two', 'x', 2) AS o").await;
-    assert_eq!(shop.sql(&["t"], "SELECT id, o['x'] AS x, o['y'] AS y FROM t ORDER BY id").await, "\
+    assert_eq!(
+        shop.sql(&["t"], "SELECT id, o['x'] AS x, o['y'] AS y FROM t ORDER BY id").await,
+        "\
 +----+---+-----+
 | id | x | y   |
 +----+---+-----+
 | 1  | 1 |     |
 | 2  | 2 | two |
-+----+---+-----+");
++----+---+-----+"
+    );
 }
 
 #[tokio::test]
@@ -87,7 +93,10 @@ async fn files_that_are_no_parquet_are_named() {
         assert!(error.starts_with(&start) && error.len() > start.len(), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
-    assert_eq!(shop.error("zero").await, "BAD_DATA: cannot read Parquet file \"zero.parquet\" of catalog \"shop\": it is empty");
+    assert_eq!(
+        shop.error("zero").await,
+        "BAD_DATA: cannot read Parquet file \"zero.parquet\" of catalog \"shop\": it is empty"
+    );
 }
 
 #[tokio::test]
@@ -104,13 +113,25 @@ async fn broken_pages_are_an_error_of_the_query() {
 #[tokio::test]
 async fn nan_is_found_whatever_the_bounds_of_row_groups_say() {
     let shop = Catalog::new();
-    shop.parquet("t/1.parquet", "SELECT * FROM (VALUES (CAST('NaN' AS DOUBLE), 1), (1.0, 2), (2.0, 3)) AS v (x, id)").await;
+    shop.parquet("t/1.parquet", "SELECT * FROM (VALUES (CAST('NaN' AS DOUBLE), 1), (1.0, 2), (2.0, 3)) AS v (x, id)")
+        .await;
     shop.parquet("t/2.parquet", "SELECT * FROM (VALUES (5.0, 4), (7.0, 5)) AS v (x, id)").await;
-    for (condition, rows) in [("x > 100", 1), ("x >= 100", 1), ("x = 'NaN'::double", 1), ("NOT x <= 100", 1), ("x > 6", 2), ("x < 2", 1), ("id > 4", 1)] {
+    for (condition, rows) in [
+        ("x > 100", 1),
+        ("x >= 100", 1),
+        ("x = 'NaN'::double", 1),
+        ("NOT x <= 100", 1),
+        ("x > 6", 2),
+        ("x < 2", 1),
+        ("id > 4", 1),
+    ] {
         let count = shop.value(&["t"], &format!("SELECT count(*) FROM t WHERE {condition}")).await;
         assert_eq!(count, rows.to_string(), "{condition}");
     }
     assert_eq!(shop.value(&["t"], "SELECT max(x) FROM t").await, "NaN");
+    assert_eq!(shop.value(&["t"], "SELECT x FROM t ORDER BY x DESC LIMIT 1").await, "NaN");
+    let join = "SELECT count(*) FROM t JOIN (SELECT 'NaN'::double AS y UNION ALL SELECT 7.0) AS u ON t.x = u.y";
+    assert_eq!(shop.value(&["t"], join).await, "2");
 }
 
 #[tokio::test]
@@ -120,7 +141,8 @@ async fn row_groups_are_skipped_where_bounds_can_be_trusted() {
     let context = shop.context(&["t"]).await;
     let frame = context.sql("SELECT id FROM t WHERE id > 2999990").await.expect("plans");
     let plan = frame.create_physical_plan().await.expect("plans");
-    let rows = execute_stream(plan.clone(), context.task_ctx()).expect("starts").try_collect::<Vec<_>>().await.expect("runs");
+    let rows =
+        execute_stream(plan.clone(), context.task_ctx()).expect("starts").try_collect::<Vec<_>>().await.expect("runs");
     assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 10);
     let mut leaf = plan.clone();
     while let Some(child) = leaf.children().first().map(|child| Arc::clone(child)) {
@@ -136,7 +158,13 @@ async fn one_file_is_cut_over_partitions_and_read_once() {
     let shop = Catalog::new();
     shop.parquet("t.parquet", "SELECT value AS id FROM generate_series(1, 100000)").await;
     let context = shop.context(&["t"]).await;
-    let plan = context.sql("SELECT sum(id), count(id) FROM t").await.expect("plans").create_physical_plan().await.expect("plans");
+    let plan = context
+        .sql("SELECT sum(id), count(id) FROM t")
+        .await
+        .expect("plans")
+        .create_physical_plan()
+        .await
+        .expect("plans");
     let text = displayable(plan.as_ref()).indent(false).to_string();
     assert!(text.contains("3 groups"), "{text}");
     assert_eq!(shop.value(&["t"], "SELECT concat(sum(id), ' ', count(id)) FROM t").await, "5000050000 100000");
@@ -160,7 +188,12 @@ async fn catalogs_with_files_of_one_name_size_and_time_do_not_share_footers() {
         shop.parquet("t.parquet", &format!("SELECT {value} AS a")).await;
     }
     let time = std::fs::metadata(first.path("t.parquet")).expect("there").modified().expect("a time");
-    std::fs::File::options().write(true).open(second.path("t.parquet")).expect("opens").set_modified(time).expect("set");
+    std::fs::File::options()
+        .write(true)
+        .open(second.path("t.parquet"))
+        .expect("opens")
+        .set_modified(time)
+        .expect("set");
     let context = first.context(&["t"]).await;
     let count = async |table: &str, value: i32| {
         let frame = context.sql(&format!("SELECT a FROM {table} WHERE a = {value}")).await.expect("plans");

@@ -20,7 +20,10 @@ fn server() -> Option<Server> {
     match (variable("ENDPOINT"), variable("KEY"), variable("SECRET"), variable("BUCKET")) {
         (Ok(endpoint), Ok(key), Ok(secret), Ok(bucket)) => Some(Server { endpoint, key, secret, bucket }),
         _ => {
-            assert!(std::env::var_os("CI").is_none(), "TRIBUTARY_TEST_S3_ENDPOINT, _KEY, _SECRET and _BUCKET must be set in CI");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "TRIBUTARY_TEST_S3_ENDPOINT, _KEY, _SECRET and _BUCKET must be set in CI"
+            );
             eprintln!("skipped: TRIBUTARY_TEST_S3_ENDPOINT, _KEY, _SECRET and _BUCKET are not set");
             None
         }
@@ -87,10 +90,16 @@ async fn what_the_server_refuses_is_named() {
     let missing = error(server.open("s3://no-such-bucket", &[]).as_ref()).await;
     assert_eq!(missing.to_string(), "NOT_FOUND: bucket \"no-such-bucket\" of catalog \"shop\" does not exist");
     let location = format!("s3://{}", server.bucket);
-    let key = error(server.open(&location, &[("access_key_id", "nobody"), ("secret_access_key", "sentinel")]).as_ref()).await;
+    let key =
+        error(server.open(&location, &[("access_key_id", "nobody"), ("secret_access_key", "sentinel")]).as_ref()).await;
     assert_eq!(key.to_string(), "UNAUTHENTICATED: S3 refused the access key of catalog \"shop\": InvalidAccessKeyId");
-    let secret = error(server.open(&location, &[("access_key_id", &server.key), ("secret_access_key", "sentinel")]).as_ref()).await;
-    assert_eq!(secret.to_string(), "UNAUTHENTICATED: S3 refused the access key of catalog \"shop\": SignatureDoesNotMatch");
+    let secret =
+        error(server.open(&location, &[("access_key_id", &server.key), ("secret_access_key", "sentinel")]).as_ref())
+            .await;
+    assert_eq!(
+        secret.to_string(),
+        "UNAUTHENTICATED: S3 refused the access key of catalog \"shop\": SignatureDoesNotMatch"
+    );
     assert!(!format!("{secret:?} {:?}", secret.hint_text()).contains("sentinel"));
     let nobody = error(server.open(&location, &[("access_key_id", "")]).as_ref()).await;
     assert_eq!(nobody.kind().code(), "PERMISSION_DENIED", "{nobody}");
@@ -107,6 +116,8 @@ async fn a_server_that_is_not_there_is_unavailable_soon() {
     assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     assert_eq!(
         error,
-        format!("UNAVAILABLE: could not reach S3 at {endpoint} for catalog \"shop\": connection refused (os error 111)")
+        format!(
+            "UNAVAILABLE: could not reach S3 at {endpoint} for catalog \"shop\": connection refused (os error 111)"
+        )
     );
 }

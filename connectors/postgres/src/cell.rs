@@ -1,0 +1,260 @@
+//! One column while it grows: values of Postgres' binary form into Arrow.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int16Builder,
+    Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringBuilder, Time64MicrosecondBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{Field, IntervalMonthDayNano};
+use arrow::error::ArrowError;
+
+use crate::types::Kind;
+
+/// Why a value cannot be a value of its column.
+pub(crate) type Misfit = &'static str;
+
+/// Days from 1970 to 2000, Postgres' own epoch.
+const EPOCH_DAYS: i32 = 10_957;
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// One column that grows.
+pub(crate) enum Cells {
+    Bool(BooleanBuilder),
+    Int2(Int16Builder),
+    Int4(Int32Builder),
+    Int8(Int64Builder),
+    Oid(Int64Builder),
+    Float4(Float32Builder),
+    Float8(Float64Builder),
+    Numeric(Decimal128Builder, u8, i8),
+    Text(StringBuilder),
+    Uuid(StringBuilder),
+    Bytea(BinaryBuilder),
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Moment(TimestampMicrosecondBuilder),
+    Interval(IntervalMonthDayNanoBuilder),
+    Array { items: Box<Cells>, lengths: Vec<usize>, valid: Vec<bool>, kind: Kind },
+}
+
+impl Cells {
+    pub(crate) fn new(kind: &Kind) -> Self {
+        match kind {
+            Kind::Bool => Self::Bool(BooleanBuilder::new()),
+            Kind::Int2 => Self::Int2(Int16Builder::new()),
+            Kind::Int4 => Self::Int4(Int32Builder::new()),
+            Kind::Int8 => Self::Int8(Int64Builder::new()),
+            Kind::Oid => Self::Oid(Int64Builder::new()),
+            Kind::Float4 => Self::Float4(Float32Builder::new()),
+            Kind::Float8 => Self::Float8(Float64Builder::new()),
+            Kind::Numeric { precision, scale } => {
+                Self::Numeric(Decimal128Builder::new().with_data_type(kind.data_type()), *precision, *scale)
+            }
+            Kind::Text { .. } | Kind::Opaque { .. } => Self::Text(StringBuilder::new()),
+            Kind::Uuid => Self::Uuid(StringBuilder::new()),
+            Kind::Bytea => Self::Bytea(BinaryBuilder::new()),
+            Kind::Date => Self::Date(Date32Builder::new()),
+            Kind::Time => Self::Time(Time64MicrosecondBuilder::new()),
+            Kind::Timestamp | Kind::Timestamptz => {
+                Self::Moment(TimestampMicrosecondBuilder::new().with_data_type(kind.data_type()))
+            }
+            Kind::Interval => Self::Interval(IntervalMonthDayNanoBuilder::new()),
+            Kind::Array(item) => {
+                Self::Array { items: Box::new(Self::new(item)), lengths: Vec::new(), valid: Vec::new(), kind: (**item).clone() }
+            }
+        }
+    }
+
+    /// Appends a value, NULL where there are no bytes.
+    pub(crate) fn push(&mut self, bytes: Option<&[u8]>) -> Result<(), Misfit> {
+        match self {
+            Self::Bool(cells) => cells.append_option(bytes.map(|b| fixed::<1>(b).map(|b| b[0] != 0)).transpose()?),
+            Self::Int2(cells) => cells.append_option(bytes.map(|b| fixed(b).map(i16::from_be_bytes)).transpose()?),
+            Self::Int4(cells) => cells.append_option(bytes.map(|b| fixed(b).map(i32::from_be_bytes)).transpose()?),
+            Self::Int8(cells) => cells.append_option(bytes.map(|b| fixed(b).map(i64::from_be_bytes)).transpose()?),
+            Self::Oid(cells) => {
+                cells.append_option(bytes.map(|b| fixed(b).map(|b| i64::from(u32::from_be_bytes(b)))).transpose()?);
+            }
+            Self::Float4(cells) => cells.append_option(bytes.map(|b| fixed(b).map(f32::from_be_bytes)).transpose()?),
+            Self::Float8(cells) => cells.append_option(bytes.map(|b| fixed(b).map(f64::from_be_bytes)).transpose()?),
+            Self::Numeric(cells, precision, scale) => {
+                cells.append_option(bytes.map(|b| decimal(b, *precision, *scale)).transpose()?);
+            }
+            Self::Text(cells) => {
+                cells.append_option(bytes.map(|b| std::str::from_utf8(b).map_err(|_| "is not UTF-8")).transpose()?);
+            }
+            Self::Uuid(cells) => cells.append_option(bytes.map(|b| fixed(b).map(uuid)).transpose()?),
+            Self::Bytea(cells) => cells.append_option(bytes),
+            Self::Date(cells) => cells.append_option(bytes.map(date).transpose()?),
+            Self::Time(cells) => cells.append_option(bytes.map(|b| fixed(b).map(i64::from_be_bytes)).transpose()?),
+            Self::Moment(cells) => cells.append_option(bytes.map(moment).transpose()?),
+            Self::Interval(cells) => cells.append_option(bytes.map(interval).transpose()?),
+            Self::Array { items, lengths, valid, .. } => {
+                valid.push(bytes.is_some());
+                lengths.push(match bytes {
+                    Some(bytes) => array(bytes, items)?,
+                    None => 0,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The column so far; it starts anew.
+    pub(crate) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        Ok(match self {
+            Self::Bool(cells) => Arc::new(cells.finish()),
+            Self::Int2(cells) => Arc::new(cells.finish()),
+            Self::Int4(cells) => Arc::new(cells.finish()),
+            Self::Int8(cells) | Self::Oid(cells) => Arc::new(cells.finish()),
+            Self::Float4(cells) => Arc::new(cells.finish()),
+            Self::Float8(cells) => Arc::new(cells.finish()),
+            Self::Numeric(cells, ..) => Arc::new(cells.finish()),
+            Self::Text(cells) | Self::Uuid(cells) => Arc::new(cells.finish()),
+            Self::Bytea(cells) => Arc::new(cells.finish()),
+            Self::Date(cells) => Arc::new(cells.finish()),
+            Self::Time(cells) => Arc::new(cells.finish()),
+            Self::Moment(cells) => Arc::new(cells.finish()),
+            Self::Interval(cells) => Arc::new(cells.finish()),
+            Self::Array { items, lengths, valid, kind } => {
+                let field = Arc::new(Field::new("item", kind.data_type(), true));
+                let offsets = OffsetBuffer::from_lengths(std::mem::take(lengths));
+                let nulls = NullBuffer::from(std::mem::take(valid));
+                Arc::new(ListArray::try_new(field, offsets, items.finish()?, Some(nulls))?)
+            }
+        })
+    }
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Misfit> {
+    bytes.try_into().map_err(|_| "has another length than its type")
+}
+
+/// Splits `N` bytes off.
+fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], Misfit> {
+    let (head, rest) = bytes.split_first_chunk().ok_or("is cut off")?;
+    *bytes = rest;
+    Ok(head)
+}
+
+fn date(bytes: &[u8]) -> Result<i32, Misfit> {
+    match i32::from_be_bytes(fixed(bytes)?) {
+        i32::MAX | i32::MIN => Err("is infinite, which a date here cannot be"),
+        days => days.checked_add(EPOCH_DAYS).ok_or("is out of range"),
+    }
+}
+
+fn moment(bytes: &[u8]) -> Result<i64, Misfit> {
+    match i64::from_be_bytes(fixed(bytes)?) {
+        i64::MAX | i64::MIN => Err("is infinite, which a timestamp here cannot be"),
+        micros => micros.checked_add(EPOCH_MICROS).ok_or("is out of range"),
+    }
+}
+
+fn interval(bytes: &[u8]) -> Result<IntervalMonthDayNano, Misfit> {
+    let mut bytes = bytes;
+    let micros = i64::from_be_bytes(*take(&mut bytes)?);
+    let days = i32::from_be_bytes(*take(&mut bytes)?);
+    let months = i32::from_be_bytes(*take(&mut bytes)?);
+    let nanos = micros.checked_mul(1_000).ok_or("is longer than an interval here can be")?;
+    Ok(IntervalMonthDayNano::new(months, days, nanos))
+}
+
+fn uuid(bytes: [u8; 16]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// A numeric: digits of base 10,000 with the weight of the first, as a number of `scale` decimals.
+fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Misfit> {
+    const RANGE: Misfit = "does not fit its own precision";
+    let mut bytes = bytes;
+    let count = i16::from_be_bytes(*take(&mut bytes)?);
+    let weight = i32::from(i16::from_be_bytes(*take(&mut bytes)?));
+    let sign = u16::from_be_bytes(*take(&mut bytes)?);
+    let _shown: &[u8; 2] = take(&mut bytes)?;
+    let negative = match sign {
+        0x0000 => false,
+        0x4000 => true,
+        0xC000 => return Err("is NaN, which a decimal here cannot be"),
+        _ => return Err("is infinite, which a decimal here cannot be"),
+    };
+    let mut value: i128 = 0;
+    for at in 0..i32::from(count) {
+        let digit = i128::from(i16::from_be_bytes(*take(&mut bytes)?));
+        let power = 4 * (weight - at) + i32::from(scale);
+        let part = match u32::try_from(power) {
+            Ok(power) => 10_i128.checked_pow(power).and_then(|ten| ten.checked_mul(digit)).ok_or(RANGE)?,
+            Err(_) => {
+                let ten = 10_i128.checked_pow(power.unsigned_abs()).ok_or(RANGE)?;
+                if digit % ten != 0 {
+                    return Err("has more decimals than its type");
+                }
+                digit / ten
+            }
+        };
+        value = value.checked_add(part).ok_or(RANGE)?;
+    }
+    if value >= 10_i128.pow(u32::from(precision.min(38))) {
+        return Err(RANGE);
+    }
+    Ok(if negative { -value } else { value })
+}
+
+/// A list of one dimension; the number of its items.
+fn array(bytes: &[u8], items: &mut Cells) -> Result<usize, Misfit> {
+    let mut bytes = bytes;
+    let dimensions = i32::from_be_bytes(*take(&mut bytes)?);
+    let _has_nulls: &[u8; 4] = take(&mut bytes)?;
+    let _element: &[u8; 4] = take(&mut bytes)?;
+    match dimensions {
+        0 => return Ok(0),
+        1 => {}
+        _ => return Err("is an array of several dimensions, which a list here cannot be"),
+    }
+    let count = usize::try_from(i32::from_be_bytes(*take(&mut bytes)?)).map_err(|_| "is cut off")?;
+    let _lower_bound: &[u8; 4] = take(&mut bytes)?;
+    for _ in 0..count {
+        match usize::try_from(i32::from_be_bytes(*take(&mut bytes)?)) {
+            Err(_) => items.push(None)?,
+            Ok(length) => {
+                let (item, rest) = bytes.split_at_checked(length).ok_or("is cut off")?;
+                items.push(Some(item))?;
+                bytes = rest;
+            }
+        }
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numeric(digits: &[i16], weight: i16, sign: u16) -> Vec<u8> {
+        let head = [(digits.len() as i16).to_be_bytes(), weight.to_be_bytes(), sign.to_be_bytes(), [0, 0]];
+        head.into_iter().chain(digits.iter().map(|digit| digit.to_be_bytes())).flatten().collect()
+    }
+
+    #[test]
+    fn decimals_keep_every_digit() {
+        assert_eq!(decimal(&numeric(&[1, 2345, 6700], 1, 0), 12, 2), Ok(1_234_567));
+        assert_eq!(decimal(&numeric(&[500], -1, 0x4000), 12, 2), Ok(-5));
+        assert_eq!(decimal(&numeric(&[], 0, 0), 12, 2), Ok(0));
+        let nines = [99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999];
+        assert_eq!(decimal(&numeric(&nines, 9, 0), 38, 0), Ok(10_i128.pow(38) - 1));
+    }
+
+    #[test]
+    fn what_is_no_number_is_an_error_and_not_zero() {
+        for sign in [0xC000, 0xD000, 0xF000] {
+            assert!(decimal(&numeric(&[], 0, sign), 12, 2).is_err());
+        }
+        assert!(decimal(&numeric(&[1], 3, 0), 5, 2).is_err());
+        assert!(decimal(&[0, 1], 5, 2).is_err());
+        assert!(moment(&i64::MAX.to_be_bytes()).is_err() && date(&i32::MIN.to_be_bytes()).is_err());
+    }
+}

@@ -1,0 +1,227 @@
+//! The binary form of COPY, decoded as it comes in.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use connector_spi::{Error, ErrorKind, Result, Scan};
+
+use crate::cell::Cells;
+use crate::types::Kind;
+
+const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+
+/// Bytes of COPY in, batches out.
+pub(crate) struct Decoder {
+    schema: SchemaRef,
+    names: Vec<String>,
+    table: String,
+    columns: Vec<Cells>,
+    rows: usize,
+    batch_rows: usize,
+    /// Bytes of a row that is not whole yet.
+    left: Vec<u8>,
+    started: bool,
+    ended: bool,
+}
+
+impl Decoder {
+    /// Errors: `INTERNAL` for a scan that this connector did not make.
+    pub(crate) fn new(scan: &Scan, batch_rows: usize) -> Result<Self> {
+        let kind = |at: &usize| Kind::parse(&scan.columns[*at].native).ok_or_else(|| Error::internal("a column has no type of Postgres"));
+        let kinds = scan.projection.iter().map(kind).collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            schema: scan.schema(),
+            names: scan.projection.iter().map(|at| scan.columns[*at].name.clone()).collect(),
+            table: scan.table.to_string(),
+            columns: kinds.iter().map(Cells::new).collect(),
+            rows: 0,
+            batch_rows: batch_rows.max(1),
+            left: Vec::new(),
+            started: false,
+            ended: false,
+        })
+    }
+
+    /// Takes bytes in; whole batches come out.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+        let mut full = Vec::new();
+        if self.left.is_empty() {
+            let used = self.rows_of(bytes, &mut full)?;
+            self.left.extend_from_slice(&bytes[used..]);
+        } else {
+            let mut whole = std::mem::take(&mut self.left);
+            whole.extend_from_slice(bytes);
+            let used = self.rows_of(&whole, &mut full)?;
+            whole.drain(..used);
+            self.left = whole;
+        }
+        Ok(full)
+    }
+
+    /// The last batch. Errors: `UNAVAILABLE` where the end of the data never came.
+    pub(crate) fn end(&mut self) -> Result<Option<RecordBatch>> {
+        if !self.ended {
+            return Err(Error::unavailable(format!("Postgres ended the read of table \"{}\" before its end", self.table)));
+        }
+        if self.rows > 0 { self.batch().map(Some) } else { Ok(None) }
+    }
+
+    fn rows_of(&mut self, bytes: &[u8], full: &mut Vec<RecordBatch>) -> Result<usize> {
+        let mut at = 0;
+        if !self.started {
+            let Some(length) = header(bytes)? else { return Ok(0) };
+            self.started = true;
+            at = length;
+        }
+        while !self.ended {
+            let Some(length) = whole_row(&bytes[at..])? else { break };
+            if length == 2 && bytes[at..at + 2] == [0xff, 0xff] {
+                self.ended = true;
+            } else {
+                self.row(&bytes[at..at + length])?;
+                if self.rows == self.batch_rows {
+                    full.push(self.batch()?);
+                }
+            }
+            at += length;
+        }
+        Ok(at)
+    }
+
+    fn row(&mut self, row: &[u8]) -> Result<()> {
+        let mut at = 2;
+        for (cells, name) in self.columns.iter_mut().zip(&self.names) {
+            let length = length_at(row, at).ok_or_else(|| broken("a row has fewer columns than were asked for"))?;
+            at += 4;
+            let value = match usize::try_from(length) {
+                Err(_) => None,
+                Ok(length) => {
+                    let value = &row[at..at + length];
+                    at += length;
+                    Some(value)
+                }
+            };
+            cells.push(value).map_err(|misfit| {
+                let text = format!("a value of column \"{name}\" of table \"{}\" {misfit}", self.table);
+                Error::new(ErrorKind::BadData, text).with("column", name).hint("Leave the column or the row out of the query.")
+            })?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn batch(&mut self) -> Result<RecordBatch> {
+        let arrays = self.columns.iter_mut().map(Cells::finish).collect::<std::result::Result<Vec<_>, _>>();
+        let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
+        let batch = arrays.and_then(|arrays| RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options));
+        batch.map_err(|cause| Error::internal(format!("a batch of table \"{}\" is not whole: {cause}", self.table)))
+    }
+}
+
+fn broken(what: &str) -> Error {
+    Error::new(ErrorKind::Source, format!("Postgres sent data that is no binary COPY: {what}"))
+}
+
+fn length_at(bytes: &[u8], at: usize) -> Option<i32> {
+    bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(i32::from_be_bytes)
+}
+
+/// The length of the header, once it is all there.
+fn header(bytes: &[u8]) -> Result<Option<usize>> {
+    let known = bytes.len().min(SIGNATURE.len());
+    if bytes[..known] != SIGNATURE[..known] {
+        return Err(broken("the signature is another"));
+    }
+    let Some(extension) = length_at(bytes, 15) else { return Ok(None) };
+    let length = 19 + usize::try_from(extension).map_err(|_| broken("the header is another"))?;
+    Ok((bytes.len() >= length).then_some(length))
+}
+
+/// The length of the first row, or of the end mark, once it is all there.
+fn whole_row(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some(fields) = bytes.get(..2).and_then(|bytes| bytes.try_into().ok()).map(i16::from_be_bytes) else { return Ok(None) };
+    if fields < 0 {
+        return Ok(Some(2));
+    }
+    let mut at = 2;
+    for _ in 0..fields {
+        let Some(length) = length_at(bytes, at) else { return Ok(None) };
+        at += 4;
+        if length < -1 {
+            return Err(broken("a field has a negative length"));
+        }
+        at += usize::try_from(length).unwrap_or(0);
+        if at > bytes.len() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use connector_spi::{Column, Table, TableName};
+
+    use super::*;
+
+    fn decoder(batch_rows: usize) -> Decoder {
+        let column = |name: &str, kind: Kind| Column::new(name, kind.data_type(), true).with_native(kind.native());
+        let list = Kind::Array(Box::new(Kind::Int4));
+        let table = Table::new(vec![column("n", Kind::Int4), column("t", Kind::Text { deterministic: true }), column("l", list)]);
+        Decoder::new(&Scan::new("pg", TableName::new("s", "t"), &table), batch_rows).expect("decoder")
+    }
+
+    fn data(rows: i32) -> Vec<u8> {
+        let mut bytes = [SIGNATURE.as_slice(), &[0; 8]].concat();
+        let field = |bytes: &mut Vec<u8>, value: Option<&[u8]>| match value {
+            None => bytes.extend((-1_i32).to_be_bytes()),
+            Some(value) => {
+                bytes.extend((value.len() as i32).to_be_bytes());
+                bytes.extend(value);
+            }
+        };
+        for n in 0..rows {
+            bytes.extend(3_i16.to_be_bytes());
+            field(&mut bytes, (n % 2 == 0).then_some(&n.to_be_bytes()));
+            field(&mut bytes, Some("ä".repeat(n as usize % 3).as_bytes()));
+            let list = [1, 1, 23, 2, 1].iter().flat_map(|n: &i32| n.to_be_bytes()).collect::<Vec<_>>();
+            field(&mut bytes, Some(&[list.as_slice(), &4_i32.to_be_bytes(), &n.to_be_bytes(), &(-1_i32).to_be_bytes()].concat()));
+        }
+        bytes.extend((-1_i16).to_be_bytes());
+        bytes
+    }
+
+    fn decoded(chunk: usize) -> Vec<RecordBatch> {
+        let mut decoder = decoder(4);
+        let mut batches = Vec::new();
+        for bytes in data(10).chunks(chunk) {
+            batches.extend(decoder.push(bytes).expect("good"));
+        }
+        batches.extend(decoder.end().expect("ended"));
+        batches
+    }
+
+    #[test]
+    fn any_cut_of_the_bytes_gives_the_same_batches() {
+        let whole = decoded(100_000);
+        assert_eq!(whole.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [4, 4, 2]);
+        assert!(whole[0].column(0).is_null(1) && whole[0].column(2).is_valid(0));
+        for chunk in [1, 2, 3, 7, 64] {
+            assert_eq!(decoded(chunk), whole, "{chunk}");
+        }
+    }
+
+    #[test]
+    fn data_without_its_end_is_an_error() {
+        let mut decoder = decoder(100);
+        let bytes = data(10);
+        decoder.push(&bytes[..bytes.len() - 2]).expect("good so far");
+        assert!(decoder.end().is_err());
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        assert!(decoder(10).push(b"not a copy at all").is_err());
+    }
+}
