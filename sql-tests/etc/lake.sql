@@ -1,7 +1,7 @@
 -- Tables of the tests on S3: the loader writes each as files, the oracle reads them as they are here.
 CREATE TABLE item AS
 SELECT CAST(i AS BIGINT) AS id, CAST(1 + (i * 3) % 420 AS BIGINT) AS order_id, CAST(i % 9 AS INTEGER) AS qty, CAST(i * 0.17 AS DECIMAL(10,2)) AS price,
-       CASE WHEN i % 13 = 0 THEN NULL ELSE 'sku-' || (i % 25) END AS sku, TIMESTAMP '2024-01-01 00:00:00' + INTERVAL (i) MINUTE AS at
+       CASE WHEN i % 13 = 0 THEN NULL ELSE 'sku-' || (i % 25) END AS sku, TIMESTAMP '2024-01-01 00:00:00' + INTERVAL (i) MINUTE AS seen
 FROM generate_series(1, 1500) AS g(i);
 
 CREATE TABLE rate AS

@@ -1,6 +1,7 @@
 //! The connector "files": Parquet, CSV and NDJSON files of a local folder or an S3 prefix as tables.
 #![doc = include_str!("../README.md")]
 
+mod bounds;
 mod cache;
 mod config;
 mod csv;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use connector_spi::{Connector, OptionSpec, Options, Result, Source};
 
+pub use crate::bounds::FloatBounds;
 use crate::config::Config;
 use crate::source::FileSource;
 

@@ -91,9 +91,13 @@ fn bad(root: &Root, file: &ObjectMeta, cause: &DataFusionError) -> Error {
         return ours;
     }
     let text = cause.strip_backtrace();
-    let text = text.strip_prefix("Parquet error: ").unwrap_or(&text);
-    let text = text.strip_prefix("Parquet error: ").unwrap_or(text);
-    bad_file(root.catalog(), "Parquet", root.relative(&file.location), &lower(text))
+    let text = text.trim_start_matches("Parquet error: ");
+    let broken = ["Corrupt footer", "EOF", "at least 8 bytes", "Required field", "Invalid thrift"];
+    let plain = match broken.into_iter().any(|words| text.contains(words)) {
+        true => "it is cut off, or not a Parquet file at all".to_owned(),
+        false => lower(text),
+    };
+    bad_file(root.catalog(), "Parquet", root.relative(&file.location), &plain).detail(format!("{text}."))
 }
 
 /// Describes a table of Parquet files.

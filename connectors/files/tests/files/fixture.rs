@@ -7,10 +7,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
-use connector_files::Files;
+use connector_files::{Files, FloatBounds};
 use connector_spi::{Connector, Error, Options, ReadContext, Scan, Source, Table, TableName};
 use datafusion::catalog::MemTable;
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::session_state::SessionStateBuilder;
 use futures::TryStreamExt;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -110,7 +111,9 @@ impl Catalog {
         let config = SessionConfig::new()
             .with_target_partitions(3)
             .set_usize("datafusion.optimizer.repartition_file_min_size", 1);
-        let context = SessionContext::new_with_config(config);
+        let rules = SessionStateBuilder::new_with_default_features();
+        let state = rules.with_config(config).with_physical_optimizer_rule(Arc::new(FloatBounds)).build();
+        let context = SessionContext::new_with_state(state);
         let store = self.source.object_store().expect("a store").expect("a store");
         context.register_object_store(&Url::parse(&format!("catalog://{CATALOG}")).expect("a URL"), store);
         for name in tables {

@@ -88,15 +88,12 @@ async fn files_that_are_no_parquet_are_named() {
     shop.write("footer.parquet", &broken);
     for name in ["cut", "tiny", "zero", "text", "footer"] {
         let error = shop.error(name).await;
-        eprintln!("{error}");
-        let start = format!("BAD_DATA: cannot read Parquet file \"{name}.parquet\" of catalog \"shop\": ");
-        assert!(error.starts_with(&start) && error.len() > start.len(), "{error}");
-        assert!(!error.contains('\n'), "{error}");
+        let cause = if name == "zero" { "it is empty" } else { "it is cut off, or not a Parquet file at all" };
+        assert_eq!(
+            error,
+            format!("BAD_DATA: cannot read Parquet file \"{name}.parquet\" of catalog \"shop\": {cause}")
+        );
     }
-    assert_eq!(
-        shop.error("zero").await,
-        "BAD_DATA: cannot read Parquet file \"zero.parquet\" of catalog \"shop\": it is empty"
-    );
 }
 
 #[tokio::test]
@@ -107,7 +104,7 @@ async fn broken_pages_are_an_error_of_the_query() {
     bytes[8..2000].fill(0xff);
     shop.write("t.parquet", bytes);
     let error = shop.context(&["t"]).await.sql("SELECT sum(a), max(b) FROM t").await.expect("plans").collect().await;
-    eprintln!("{}", error.expect_err("fails"));
+    assert!(error.expect_err("fails").to_string().contains("Parquet"));
 }
 
 #[tokio::test]
