@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::physical_expr::Distribution;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use datafusion_distributed::{DistributedCodec, NetworkBroadcastExec, NetworkBoundaryExt, Stage};
+use datafusion_distributed::{DistributedCodec, DistributedLeafExec, NetworkBroadcastExec, NetworkBoundaryExt, Stage};
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use datafusion::prelude::SessionConfig;
@@ -83,11 +84,27 @@ fn partial_leaf(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
 /// Whether the stage's own nodes survive the wire: an operator without a codec, or a plan deeper
 /// than a protobuf message may be.
 fn unencodable(plan: &Arc<dyn ExecutionPlan>, config: &SessionConfig) -> Result<Option<String>> {
+    // As the first task gets it; what other stages send is encoded with them.
+    let task = Arc::clone(plan).transform_down(|node| {
+        if node.is_network_boundary() {
+            let partitions = node.output_partitioning().partition_count();
+            let placeholder = EmptyExec::new(node.schema()).with_partitions(partitions);
+            return Ok(Transformed::new(Arc::new(placeholder), true, TreeNodeRecursion::Jump));
+        }
+        Ok(match node.downcast_ref::<DistributedLeafExec>().and_then(|leaf| leaf.variants().first()) {
+            Some(first) => Transformed::new(Arc::clone(first), true, TreeNodeRecursion::Jump),
+            None => Transformed::no(node),
+        })
+    })?;
     let codec = DistributedCodec::new_combined_with_user(config);
-    let encoded = PhysicalPlanNode::try_from_physical_plan(Arc::clone(plan), &codec).and_then(|node| {
+    let encoded = PhysicalPlanNode::try_from_physical_plan(task.data, &codec).and_then(|node| {
         let mut bytes = Vec::new();
         node.try_encode(&mut bytes)?;
         PhysicalPlanNode::try_decode(&bytes)
     });
-    Ok(encoded.err().map(|cause| format!("a stage cannot be encoded: {}", cause.strip_backtrace())))
+    Ok(encoded.err().map(|cause| format!("a stage cannot be encoded: {}", first_line(&cause.strip_backtrace()))))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }

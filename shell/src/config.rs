@@ -132,10 +132,12 @@ pub(crate) fn history() -> Option<PathBuf> {
     Some(state.or_else(home)?.join("tributary/history"))
 }
 
-/// Logs to standard error as TRIBUTARY_LOG says; warnings by default.
-pub(crate) fn start_log() {
-    let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tributary=info,coordinator=info,worker=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+/// Logs to standard error as TRIBUTARY_LOG says, or else as `default` does.
+pub(crate) fn start_log(default: &str) {
+    let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
 }
 
 #[cfg(test)]

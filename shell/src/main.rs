@@ -21,7 +21,10 @@ const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    config::start_log();
+    config::start_log(match &args.command {
+        Command::Server(_) | Command::Worker(_) => "warn,coordinator=info,worker=info",
+        Command::Sql(_) | Command::Health(_) => "warn",
+    });
     // One provider for the whole process; a second call would mean it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();

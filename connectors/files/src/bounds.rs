@@ -58,7 +58,7 @@ fn without_float_filters(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn Execut
         .filter(|part| !(is_dynamic(part) && collect_columns(part).iter().any(|column| float(column.name()))))
         .map(|part| Arc::clone(part))
         .collect::<Vec<_>>();
-    if kept.len() <= parts.len() {
+    if kept.len() == parts.len() {
         return None;
     }
     let predicate = if kept.is_empty() { lit(true) } else { conjunction(kept) };

@@ -206,7 +206,7 @@ impl Decoder {
 /// How arrow is to decode a type: whole numbers as text, because its own decoder cuts 1.5 to 1.
 fn raw(data_type: &DataType) -> DataType {
     match data_type {
-        DataType::Decimal128(..) => DataType::Utf8,
+        DataType::Int64 | DataType::Decimal128(..) => DataType::Utf8,
         DataType::List(item) => DataType::List(Arc::new(raw_field(item))),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| raw_field(field)).collect()),
         other => other.clone(),

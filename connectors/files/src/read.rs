@@ -85,12 +85,12 @@ impl Input {
         let unpacked: Box<dyn AsyncRead + Send + Unpin> = match self.packing {
             Packing::Gzip => {
                 let mut decoder = GzipDecoder::new(reader);
-                decoder.multiple_members(false);
+                decoder.multiple_members(true);
                 Box::new(decoder)
             }
             _ => {
                 let mut decoder = ZstdDecoder::new(reader);
-                decoder.multiple_members(false);
+                decoder.multiple_members(true);
                 Box::new(decoder)
             }
         };

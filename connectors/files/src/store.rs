@@ -78,7 +78,7 @@ impl Root {
                 (Place::Bucket { name: bucket.name.clone(), endpoint }, s3::client(bucket)?, bucket.prefix.clone())
             }
         };
-        let segment = format!("{catalog}-{:08x}", fingerprint(&String::new()));
+        let segment = format!("{catalog}-{:08x}", fingerprint(&format!("{place:?}/{prefix}")));
         Ok(Self(Arc::new(Inner { catalog: catalog.to_owned(), segment, place, store, prefix })))
     }
 

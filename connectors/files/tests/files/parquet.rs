@@ -235,3 +235,30 @@ async fn names_are_kept_exactly() {
     context.register_table("t", table.files.expect("files")).expect("registers");
     assert_eq!(context.sql("SELECT \"A b\" + a FROM t").await.expect("plans").count().await.expect("runs"), 1);
 }
+
+#[tokio::test]
+async fn a_scan_that_travels_to_a_worker_reads_the_same_rows() {
+    use datafusion_proto::bytes::{physical_plan_from_bytes, physical_plan_to_bytes};
+    let shop = Catalog::new();
+    shop.parquet("t/1 é.parquet", "SELECT CAST(value AS INT) AS a, 'n' || value AS b FROM generate_series(1, 1000)")
+        .await;
+    shop.parquet("t/2#3%.parquet", "SELECT CAST('NaN' AS DOUBLE) AS x, value AS a FROM generate_series(1001, 2000)")
+        .await;
+    shop.parquet("t/3.parquet", "SELECT 1.5 AS x, value AS a FROM generate_series(2001, 2100)").await;
+    for query in [
+        "SELECT concat(count(*), ' ', sum(a), ' ', count(b), ' ', max(b)) FROM t",
+        "SELECT concat(count(*), ' ', sum(a)) FROM t WHERE x > 100 AND a < 1500",
+        "SELECT concat(count(*), ' ', sum(a)) FROM t WHERE b = 'n7' OR a > 1990",
+    ] {
+        let context = shop.context(&["t"]).await;
+        let plan = context.sql(query).await.expect("plans").create_physical_plan().await.expect("plans");
+        let bytes = physical_plan_to_bytes(plan).expect("encodes");
+        let worker = shop.context(&[]).await;
+        let plan = physical_plan_from_bytes(&bytes, &worker.task_ctx()).expect("decodes");
+        let rows =
+            execute_stream(plan, worker.task_ctx()).expect("starts").try_collect::<Vec<_>>().await.expect("runs");
+        let there = arrow::util::pretty::pretty_format_batches(&rows).expect("prints").to_string();
+        assert_eq!(there, shop.sql(&["t"], query).await, "{query}");
+        assert!(!there.contains("| 0 "), "{there}");
+    }
+}
