@@ -117,6 +117,11 @@ pub async fn resolve(catalogs: &Catalogs, catalog: &str, name: &TableName) -> co
     }
 }
 
+/// A table as DataFusion sees it, for statements that name it outside of a query. Errors: as [`resolve`].
+pub async fn table_provider(catalogs: &Catalogs, catalog: &str, name: &TableName) -> connector_spi::Result<Arc<dyn TableProvider>> {
+    Ok(resolve(catalogs, catalog, name).await?.provider(Pushdown::Exact))
+}
+
 async fn missing(source: &dyn Source, catalog: &str, name: &TableName) -> Error {
     let entries = source.list().await.unwrap_or_default();
     let (what, near) = match entries.iter().find(|schema| schema.name == name.schema) {

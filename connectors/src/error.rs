@@ -47,7 +47,27 @@ fn parse(text: &str) -> Option<Error> {
     serde_json::Deserializer::from_str(json).into_iter::<Error>().next()?.ok()
 }
 
+/// An error of ours that a library carried as a cause, or whose text a node passed on.
+fn carried(error: &DataFusionError) -> Option<Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<Error>() {
+            return Some(error.clone());
+        }
+        cause = inner.source();
+    }
+    // "Generic files error: NOT_FOUND: the text".
+    let text = error.to_string();
+    let (_, rest) = text.split_once("Generic files error: ")?;
+    let (code, message) = rest.split_once(": ")?;
+    let kind = serde_json::from_value::<ErrorKind>(code.into()).ok()?;
+    Some(Error::new(kind, message.lines().next().unwrap_or_default()))
+}
+
 fn classified(error: &DataFusionError) -> Error {
+    if let Some(error) = carried(error) {
+        return error;
+    }
     let root = error.find_root();
     let text = clean(root);
     match root {

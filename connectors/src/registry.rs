@@ -158,7 +158,7 @@ impl Catalogs {
     fn insert(&self, definition: Definition, source: Result<Arc<dyn Source>>) -> Result<()> {
         self.change(|catalogs| {
             if catalogs.contains_key(&definition.name) {
-                return Err(Error::new(ErrorKind::AlreadyExists, format!("catalog \"{}\" exists already", definition.name)));
+                return Err(Error::new(ErrorKind::AlreadyExists, format!("catalog \"{}\" already exists", definition.name)));
             }
             catalogs.insert(definition.name.clone(), Arc::new(Catalog { definition, source }));
             Ok(())

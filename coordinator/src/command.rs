@@ -145,7 +145,7 @@ fn schema_name(session: &Session, name: &[String]) -> Result<(String, String)> {
     }
 }
 
-fn table_name(session: &Session, name: &[String]) -> Result<(String, TableName)> {
+pub(crate) fn table_name(session: &Session, name: &[String]) -> Result<(String, TableName)> {
     let (catalog, schema) = session.location();
     match name {
         [table] => Ok((catalog, TableName::new(schema, table))),

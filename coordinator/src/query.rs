@@ -60,16 +60,19 @@ pub(crate) async fn prepare(session: &Session, sql: &str) -> Result<Prepared> {
     };
     let statement = Arc::clone(&prepared.statement);
     match &*statement {
-        Statement::Query(parsed) | Statement::Insert(parsed) | Statement::Explain { query: parsed, .. } => {
+        Statement::Query(parsed) | Statement::Explain { query: parsed, .. } => {
             let plan = logical(session, parsed, sql).await?;
             prepared.parameters = parameters(&plan, sql)?;
-            if !matches!(&*statement, Statement::Insert(_)) {
-                prepared.is_update = false;
-                prepared.schema = match &*statement {
-                    Statement::Explain { .. } => crate::show::text_schema(&["plan"]),
-                    _ => wire_schema(plan.schema().as_arrow()),
-                };
-            }
+            prepared.is_update = false;
+            prepared.schema = match &*statement {
+                Statement::Explain { .. } => crate::show::text_schema(&["plan"]),
+                _ => wire_schema(plan.schema().as_arrow()),
+            };
+            prepared.plan = Some((Instant::now(), plan));
+        }
+        Statement::Insert(insert) => {
+            let plan = crate::insert::logical(session, insert, sql).await?;
+            prepared.parameters = parameters(&plan, sql)?;
             prepared.plan = Some((Instant::now(), plan));
         }
         other => {
@@ -139,18 +142,18 @@ async fn answer(session: &Session, prepared: &Prepared, values: Vec<ScalarValue>
     let sql = &prepared.sql;
     match &*prepared.statement {
         Statement::Query(parsed) => {
-            let plan = bound(session, prepared, parsed, values).await?;
+            let plan = bound(prepared, values, logical(session, parsed, sql)).await?;
             let run = start(session, plan, sql, life, Arc::clone(&prepared.schema)).await?;
             Ok(Ready::Rows(Box::new(run)))
         }
-        Statement::Insert(parsed) => {
-            let plan = bound(session, prepared, parsed, values).await?;
+        Statement::Insert(insert) => {
+            let plan = bound(prepared, values, crate::insert::logical(session, insert, sql)).await?;
             let count = Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, true)]));
             let affected = start(session, plan, sql, life, count).await?.count(life).await?;
             Ok(Ready::Done { rows: None, affected: Some(affected) })
         }
         Statement::Explain { analyze, query } => {
-            let plan = bound(session, prepared, query, values).await?;
+            let plan = bound(prepared, values, logical(session, query, sql)).await?;
             let text = match analyze {
                 false => physical(session, &plan, sql, life).await?.text(),
                 true => analyzed(session, plan, sql, life).await?,
@@ -163,10 +166,14 @@ async fn answer(session: &Session, prepared: &Prepared, values: Vec<ScalarValue>
 }
 
 /// The logical plan with its parameters' values, made again if it is old.
-async fn bound(session: &Session, prepared: &Prepared, parsed: &Parsed, values: Vec<ScalarValue>) -> Result<LogicalPlan> {
+async fn bound(
+    prepared: &Prepared,
+    values: Vec<ScalarValue>,
+    again: impl Future<Output = Result<LogicalPlan>>,
+) -> Result<LogicalPlan> {
     let plan = match &prepared.plan {
         Some((made, plan)) if made.elapsed() < PLAN_AGE => plan.clone(),
-        _ => logical(session, parsed, &prepared.sql).await?,
+        _ => again.await?,
     };
     if values.is_empty() {
         return Ok(plan);
@@ -186,7 +193,9 @@ pub(crate) async fn logical(session: &Session, parsed: &Parsed, sql: &str) -> Re
     let state = session.coordinator.state(&values, &session.coordinator.0.workers.crew(0), "");
     let parsed = parsed.clone();
     let plan = crate::stack::deep(async move { state.statement_to_plan(parsed).await }).await?;
-    plan.map_err(|error| explain(&error, sql))
+    let plan = plan.map_err(|error| explain(&error, sql))?;
+    crate::subquery::check(&plan)?;
+    Ok(plan)
 }
 
 /// A physical plan with the session it runs in and the workers it may use.

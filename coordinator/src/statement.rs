@@ -17,7 +17,7 @@ pub(crate) enum Statement {
     /// SELECT, VALUES, TABLE, WITH.
     Query(Box<Parsed>),
     /// INSERT.
-    Insert(Box<Parsed>),
+    Insert(Box<ast::Insert>),
     /// EXPLAIN [ANALYZE] of a query.
     Explain { analyze: bool, query: Box<Parsed> },
     /// CREATE TABLE with columns or AS.
@@ -60,9 +60,12 @@ fn foreign(sql: &str) -> Result<Statement> {
         return Err(Error::new(ErrorKind::Syntax, "one statement is run at a time")
             .hint("The shell splits a script at its semicolons; send the statements one by one."));
     };
+    let mut statement = statement;
+    crate::naming::name_columns(&mut statement);
     match statement {
         Parsed::Explain(explain) => match *explain.statement {
-            inner @ Parsed::Statement(_) if is_query(&inner) => {
+            mut inner @ Parsed::Statement(_) if is_query(&inner) => {
+                crate::naming::name_columns(&mut inner);
                 Ok(Statement::Explain { analyze: explain.options.analyze, query: Box::new(inner) })
             }
             _ => Err(Error::unsupported("EXPLAIN is known for queries only")),
@@ -87,7 +90,7 @@ fn refused(what: &str) -> Error {
 fn statement_of(statement: ast::Statement) -> Result<Statement> {
     Ok(match statement {
         ast::Statement::Query(_) => Statement::Query(Box::new(Parsed::Statement(Box::new(statement)))),
-        ast::Statement::Insert(_) => Statement::Insert(Box::new(Parsed::Statement(Box::new(statement)))),
+        ast::Statement::Insert(insert) => Statement::Insert(Box::new(insert)),
         ast::Statement::CreateTable(create) => {
             if create.external || create.location.is_some() {
                 return Err(refused("CREATE EXTERNAL TABLE"));

@@ -26,7 +26,7 @@ impl Connector for Memory {
         &[]
     }
 
-    fn open(&self, _: &str, _: &Options) -> Result<Arc<dyn Source>> {
-        Ok(Arc::new(MemorySource::default()))
+    fn open(&self, catalog: &str, _: &Options) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(MemorySource::new(catalog)))
     }
 }

@@ -10,16 +10,20 @@ use futures::StreamExt;
 
 use crate::filter;
 use crate::snapshot::Snapshots;
-use crate::store::{Store, no_table};
+use crate::store::Store;
 
 /// One catalog in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MemorySource {
     pub(crate) store: Store,
     snapshots: Snapshots,
 }
 
 impl MemorySource {
+    pub(crate) fn new(catalog: &str) -> Self {
+        Self { store: Store::new(catalog), snapshots: Snapshots::default() }
+    }
+
     /// The rows of a split with everything the scan absorbed.
     fn rows(&self, scan: &Scan, split: &Split) -> Result<Vec<RecordBatch>> {
         let mut left = scan.limit.unwrap_or(u64::MAX);
@@ -83,7 +87,7 @@ impl Source for MemorySource {
     }
 
     async fn splits(&self, scan: &Scan, wanted: usize) -> Result<Splits> {
-        let stored = self.store.table(&scan.table).ok_or_else(|| no_table(&scan.table))?;
+        let stored = self.store.table(&scan.table).ok_or_else(|| self.store.no_table(&scan.table))?;
         Ok(self.snapshots.cut(stored, wanted))
     }
 

@@ -10,7 +10,6 @@ use connector_spi::{BatchStream, Error, Result, TableName, Write};
 use futures::TryStreamExt;
 
 use crate::source::MemorySource;
-use crate::store::no_table;
 
 #[async_trait]
 impl Write for MemorySource {
@@ -31,7 +30,7 @@ impl Write for MemorySource {
     }
 
     async fn insert(&self, name: &TableName, rows: BatchStream) -> Result<u64> {
-        let schema = self.store.table(name).ok_or_else(|| no_table(name))?.schema;
+        let schema = self.store.table(name).ok_or_else(|| self.store.no_table(name))?.schema;
         let check = |batch: RecordBatch| {
             let checked = checked(name, &schema, &batch);
             async move { checked }

@@ -262,3 +262,22 @@ async fn a_scan_that_travels_to_a_worker_reads_the_same_rows() {
         assert!(!there.contains("| 0 "), "{there}");
     }
 }
+
+#[tokio::test]
+async fn a_file_that_vanishes_is_named_by_an_error_of_ours() {
+    let shop = Catalog::new();
+    shop.parquet("t.parquet", "SELECT value AS a FROM generate_series(1, 1000)").await;
+    let context = shop.context(&["t"]).await;
+    let frame = context.sql("SELECT sum(a) FROM t").await.expect("plans");
+    std::fs::remove_file(shop.path("t.parquet")).expect("removed");
+    let error = frame.collect().await.expect_err("fails");
+    let mut cause = Some(&error as &(dyn std::error::Error + 'static));
+    while let Some(error) = cause {
+        if let Some(ours) = error.downcast_ref::<connector_spi::Error>() {
+            assert_eq!(ours.to_string(), "NOT_FOUND: file \"t.parquet\" of catalog \"shop\" does not exist");
+            return;
+        }
+        cause = error.source();
+    }
+    panic!("no error of ours in {error:?}");
+}
