@@ -46,7 +46,11 @@ impl CatalogProviderList for CatalogList {
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
         // A catalog that does not exist is found out by the table, which can say so with a suggestion.
-        Some(Arc::new(OneCatalog { catalogs: Arc::clone(&self.catalogs), name: name.to_owned(), pushdown: self.pushdown }))
+        Some(Arc::new(OneCatalog {
+            catalogs: Arc::clone(&self.catalogs),
+            name: name.to_owned(),
+            pushdown: self.pushdown,
+        }))
     }
 }
 
@@ -118,7 +122,11 @@ pub async fn resolve(catalogs: &Catalogs, catalog: &str, name: &TableName) -> co
 }
 
 /// A table as DataFusion sees it, for statements that name it outside of a query. Errors: as [`resolve`].
-pub async fn table_provider(catalogs: &Catalogs, catalog: &str, name: &TableName) -> connector_spi::Result<Arc<dyn TableProvider>> {
+pub async fn table_provider(
+    catalogs: &Catalogs,
+    catalog: &str,
+    name: &TableName,
+) -> connector_spi::Result<Arc<dyn TableProvider>> {
     Ok(resolve(catalogs, catalog, name).await?.provider(Pushdown::Exact))
 }
 
@@ -131,7 +139,8 @@ async fn missing(source: &dyn Source, catalog: &str, name: &TableName) -> Error 
         ),
         Some(schema) => (
             format!("table \"{catalog}.{}.{}\" does not exist", name.schema, name.table),
-            connector_spi::nearest(&name.table, schema.tables.iter().map(|table| table.name.as_str())).map(str::to_owned),
+            connector_spi::nearest(&name.table, schema.tables.iter().map(|table| table.name.as_str()))
+                .map(str::to_owned),
         ),
     };
     let error = Error::not_found(what).with("name", &name.table);
@@ -285,7 +294,9 @@ impl TableProvider for SourceTable {
         op: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         if op != InsertOp::Append {
-            return Err(to_datafusion(Error::unsupported("only INSERT INTO is known; INSERT OVERWRITE and REPLACE are not")));
+            return Err(to_datafusion(Error::unsupported(
+                "only INSERT INTO is known; INSERT OVERWRITE and REPLACE are not",
+            )));
         }
         let sink = SourceSink::new(&self.resolved).map_err(to_datafusion)?;
         Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), None)))

@@ -162,8 +162,11 @@ impl Tagged {
         let name = address.trim_start_matches("http://");
         match status.code() {
             tonic::Code::Unauthenticated => to_datafusion(
-                Error::new(connector_spi::ErrorKind::Unauthenticated, format!("worker {name} refused the cluster secret"))
-                    .hint("TRIBUTARY_CLUSTER_SECRET must be the same on every node."),
+                Error::new(
+                    connector_spi::ErrorKind::Unauthenticated,
+                    format!("worker {name} refused the cluster secret"),
+                )
+                .hint("TRIBUTARY_CLUSTER_SECRET must be the same on every node."),
             ),
             tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Internal | tonic::Code::Cancelled => {
                 to_datafusion(worker_lost(name).detail(status.message()).with("worker", name))

@@ -68,7 +68,8 @@ impl PhysicalExtensionCodec for ScanCodec {
         let Some(exec) = node.downcast_ref::<ScanExec>() else {
             return Err(to_datafusion(Error::unsupported(format!("{} cannot be sent to a worker", node.name()))));
         };
-        let items = |works: &Vec<Work>| works.iter().map(|work| self.item(&exec.scan, work)).collect::<Result<Vec<_>>>();
+        let items =
+            |works: &Vec<Work>| works.iter().map(|work| self.item(&exec.scan, work)).collect::<Result<Vec<_>>>();
         let message = Message {
             scan: Scan::clone(&exec.scan),
             partitions: exec.partitions.iter().map(items).collect::<Result<_>>()?,
@@ -131,12 +132,17 @@ mod tests {
     #[test]
     fn a_scan_and_its_rows_survive_the_wire() {
         let table = Table::new(vec![Column::new("n", DataType::Int64, false).with_native("int8")]);
-        let filter = Predicate::Compare { column: 0, op: Comparison::Gt, value: Literal::Decimal { value: i128::MIN, scale: -3 } };
+        let filter = Predicate::Compare {
+            column: 0,
+            op: Comparison::Gt,
+            value: Literal::Decimal { value: i128::MIN, scale: -3 },
+        };
         let scan = Arc::new(Scan::new("c", TableName::new("s", "t"), &table).with_filter(filter));
         let rows = RecordBatch::try_new(scan.schema(), vec![Arc::new(Int64Array::from(vec![1, 2]))]).expect("batch");
         let split = Split { token: vec![0, 255], rows: Some(7), bytes: None };
         let partitions = vec![vec![Work::Split(split.clone()), Work::Rows(vec![rows.clone()])], vec![]];
-        let exec: Arc<dyn ExecutionPlan> = Arc::new(ScanExec::new(Arc::clone(&scan), partitions).with_remote(Some("SELECT".into())));
+        let exec: Arc<dyn ExecutionPlan> =
+            Arc::new(ScanExec::new(Arc::clone(&scan), partitions).with_remote(Some("SELECT".into())));
         let (codec, converter, mut bytes) = (ScanCodec::default(), DefaultPhysicalProtoConverter {}, Vec::new());
         codec.try_encode(exec, &mut bytes, &converter).expect("encodes");
         let context = SessionContext::new().task_ctx();

@@ -52,8 +52,11 @@ impl Definition {
         let mut options: BTreeMap<String, Value> =
             toml::from_str(&text).map_err(|cause| wrong(cause.to_string().trim_end().to_owned()))?;
         match options.remove("connector") {
-            Some(Value::String(connector)) => Self::new(&name, &connector, options).map_err(|cause| wrong(cause.message().to_owned())),
-            _ => Err(wrong("the key \"connector\" is missing".to_owned()).hint("Write, for example, connector = \"postgres\".")),
+            Some(Value::String(connector)) => {
+                Self::new(&name, &connector, options).map_err(|cause| wrong(cause.message().to_owned()))
+            }
+            _ => Err(wrong("the key \"connector\" is missing".to_owned())
+                .hint("Write, for example, connector = \"postgres\".")),
         }
     }
 
@@ -86,11 +89,15 @@ fn resolve_text(text: &str) -> Result<String> {
         };
         let reference = &rest[start + 2..start + end];
         out.push_str(&match reference.split_once(':') {
-            Some(("ENV", name)) => std::env::var(name)
-                .map_err(|_| Error::invalid(format!("environment variable {name} is not set")).hint(format!("The catalog refers to ${{ENV:{name}}}; it must be set on every node.")))?,
+            Some(("ENV", name)) => std::env::var(name).map_err(|_| {
+                Error::invalid(format!("environment variable {name} is not set"))
+                    .hint(format!("The catalog refers to ${{ENV:{name}}}; it must be set on every node."))
+            })?,
             Some(("FILE", path)) => std::fs::read_to_string(path)
                 .map(|content| content.trim_end_matches(['\r', '\n']).to_owned())
-                .map_err(|cause| Error::invalid(format!("could not read the file {path} that the catalog refers to: {cause}")))?,
+                .map_err(|cause| {
+                    Error::invalid(format!("could not read the file {path} that the catalog refers to: {cause}"))
+                })?,
             _ => {
                 return Err(Error::invalid(format!("unknown reference \"${{{reference}}}\""))
                     .hint("References are ${ENV:NAME} and ${FILE:/path}."));

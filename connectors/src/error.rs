@@ -72,7 +72,9 @@ fn classified(error: &DataFusionError) -> Error {
     let text = clean(root);
     match root {
         DataFusionError::SQL(..) => Error::new(ErrorKind::Syntax, text),
-        DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::Configuration(_) => Error::invalid(text),
+        DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::Configuration(_) => {
+            Error::invalid(text)
+        }
         DataFusionError::NotImplemented(_) => Error::unsupported(text),
         DataFusionError::ResourcesExhausted(_) => Error::new(ErrorKind::ResourceExhausted, text),
         DataFusionError::ObjectStore(inner) => match &**inner {
@@ -102,7 +104,15 @@ fn arrow(error: &datafusion::arrow::error::ArrowError, text: String) -> Error {
 
 /// A failure of the channel to a worker reaches us as text.
 fn external(cause: &str, text: String) -> Error {
-    let channel = ["transport error", "h2 protocol error", "tcp connect error", "connection error", "error reading a body", "Service was not ready", "KeepAliveTimedOut"];
+    let channel = [
+        "transport error",
+        "h2 protocol error",
+        "tcp connect error",
+        "connection error",
+        "error reading a body",
+        "Service was not ready",
+        "KeepAliveTimedOut",
+    ];
     if channel.iter().any(|word| cause.contains(word)) {
         return worker_lost("").detail(text);
     }
@@ -132,7 +142,17 @@ fn clean(error: &DataFusionError) -> String {
         other => other.message().into_owned(),
     };
     let mut text = text.trim();
-    for prefix in ["sql parser error: ", "ParserError(\"", "Error during planning: ", "Execution error: ", "External error: ", "Arrow error: ", "Parquet error: ", "Csv error: ", "Json error: "] {
+    for prefix in [
+        "sql parser error: ",
+        "ParserError(\"",
+        "Error during planning: ",
+        "Execution error: ",
+        "External error: ",
+        "Arrow error: ",
+        "Parquet error: ",
+        "Csv error: ",
+        "Json error: ",
+    ] {
         text = text.strip_prefix(prefix).unwrap_or(text);
     }
     let text = text.trim_end_matches('.');
@@ -151,8 +171,12 @@ mod tests {
 
     #[test]
     fn an_error_is_restored_from_any_depth_and_from_text() {
-        let error = Error::unavailable("could not connect to Postgres at h:1: refused").with("catalog", "pg").hint("Is it up?");
-        let deep = DataFusionError::Context("outer".into(), Box::new(DataFusionError::Shared(std::sync::Arc::new(to_datafusion(error)))));
+        let error =
+            Error::unavailable("could not connect to Postgres at h:1: refused").with("catalog", "pg").hint("Is it up?");
+        let deep = DataFusionError::Context(
+            "outer".into(),
+            Box::new(DataFusionError::Shared(std::sync::Arc::new(to_datafusion(error)))),
+        );
         for form in [DataFusionError::External(deep.to_string().into()), deep] {
             let back = from_datafusion(&form);
             assert_eq!(back.kind(), ErrorKind::Unavailable);

@@ -143,11 +143,16 @@ pub fn sql_type(data_type: &DataType) -> String {
         DataType::UInt64 => "bigint unsigned".to_owned(),
         DataType::Float16 | DataType::Float32 => "real".to_owned(),
         DataType::Float64 => "double".to_owned(),
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => {
             format!("decimal({p},{s})")
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "varchar".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "varbinary".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "varbinary".to_owned()
+        }
         DataType::Date32 | DataType::Date64 => "date".to_owned(),
         DataType::Time32(unit) | DataType::Time64(unit) => format!("time({})", digits(*unit)),
         DataType::Timestamp(unit, None) => format!("timestamp({})", digits(*unit)),
@@ -189,7 +194,8 @@ pub(crate) async fn provider(
     name: &str,
 ) -> datafusion::error::Result<Option<Arc<dyn TableProvider>>> {
     let source = catalogs.get(catalog).and_then(|found| found.source()).map_err(to_datafusion)?;
-    let found = table(source.as_ref(), catalog, name).await.map_err(|error| to_datafusion(error.with("catalog", catalog)))?;
+    let found =
+        table(source.as_ref(), catalog, name).await.map_err(|error| to_datafusion(error.with("catalog", catalog)))?;
     match found {
         Some(found) => Ok(Some(found)),
         None => Err(to_datafusion(

@@ -1,7 +1,7 @@
 //! The engine's side of the boundary: catalogs, the one leaf plan node, its codec, and what both processes must agree on.
 
-pub mod channel;
 pub mod catalog;
+pub mod channel;
 mod codec;
 mod config;
 mod distribute;
@@ -11,8 +11,8 @@ mod literal;
 mod predicate;
 mod registry;
 mod scan;
-mod sink;
 pub mod session;
+mod sink;
 mod store;
 
 use std::sync::Arc;

@@ -53,7 +53,8 @@ fn same_kind(value: &DataType, column: &DataType) -> bool {
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let bytes = |t: &DataType| matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
     let zoned = |t: &DataType| matches!(t, DataType::Timestamp(_, Some(_)));
-    let (text, bytes, zoned) = (text(value) && text(column), bytes(value) && bytes(column), zoned(value) && zoned(column));
+    let (text, bytes, zoned) =
+        (text(value) && text(column), bytes(value) && bytes(column), zoned(value) && zoned(column));
     text || bytes
         || match (value, column) {
             // Points in time compare alike whatever zone they are shown in.

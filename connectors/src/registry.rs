@@ -158,7 +158,10 @@ impl Catalogs {
     fn insert(&self, definition: Definition, source: Result<Arc<dyn Source>>) -> Result<()> {
         self.change(|catalogs| {
             if catalogs.contains_key(&definition.name) {
-                return Err(Error::new(ErrorKind::AlreadyExists, format!("catalog \"{}\" already exists", definition.name)));
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("catalog \"{}\" already exists", definition.name),
+                ));
             }
             catalogs.insert(definition.name.clone(), Arc::new(Catalog { definition, source }));
             Ok(())
@@ -175,21 +178,29 @@ impl Catalogs {
 
     fn open(&self, definition: &Definition) -> Result<Arc<dyn Source>> {
         let place = |error: Error| error.with("catalog", &definition.name);
-        let connector = self.connectors.iter().find(|connector| connector.kind() == definition.connector).ok_or_else(|| {
-            let kinds = || self.connectors.iter().map(|connector| connector.kind());
-            let error = Error::not_found(format!("connector \"{}\" does not exist", definition.connector));
-            place(match nearest(&definition.connector, kinds()) {
-                Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
-                None => error.hint(format!("Connectors: {}.", kinds().collect::<Vec<_>>().join(", "))),
-            })
-        })?;
+        let connector =
+            self.connectors.iter().find(|connector| connector.kind() == definition.connector).ok_or_else(|| {
+                let kinds = || self.connectors.iter().map(|connector| connector.kind());
+                let error = Error::not_found(format!("connector \"{}\" does not exist", definition.connector));
+                place(match nearest(&definition.connector, kinds()) {
+                    Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+                    None => error.hint(format!("Connectors: {}.", kinds().collect::<Vec<_>>().join(", "))),
+                })
+            })?;
         // Keys are checked before references are resolved, so that a wrong key is not hidden by a missing variable.
         Options::check(connector.options(), definition.options.clone())
             .map(drop)
-            .or_else(|error| if has_reference(&definition.options) && error.message().contains("must be") { Ok(()) } else { Err(error) })
+            .or_else(|error| {
+                if has_reference(&definition.options) && error.message().contains("must be") {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })
             .map_err(|error| name_catalog(error, &definition.name))?;
         let values = definition.resolved().map_err(|error| place(error).with("reference", "missing"))?;
-        let options = Options::check(connector.options(), values).map_err(|error| name_catalog(error, &definition.name))?;
+        let options =
+            Options::check(connector.options(), values).map_err(|error| name_catalog(error, &definition.name))?;
         connector.open(&definition.name, &options).map_err(place)
     }
 
@@ -203,7 +214,8 @@ fn has_reference(options: &BTreeMap<String, Value>) -> bool {
 }
 
 fn name_catalog(error: Error, catalog: &str) -> Error {
-    let named = Error::new(error.kind(), format!("catalog \"{catalog}\": {}", error.message())).with("catalog", catalog);
+    let named =
+        Error::new(error.kind(), format!("catalog \"{catalog}\": {}", error.message())).with("catalog", catalog);
     match error.hint_text() {
         Some(hint) => named.hint(hint),
         None => named,

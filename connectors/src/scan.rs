@@ -120,7 +120,13 @@ impl ScanExec {
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scan = &self.scan;
-        write!(f, "ScanExec: table={}.{}, splits={}", scan.catalog, scan.table, self.partitions.iter().flatten().count())?;
+        write!(
+            f,
+            "ScanExec: table={}.{}, splits={}",
+            scan.catalog,
+            scan.table,
+            self.partitions.iter().flatten().count()
+        )?;
         let names: Vec<&str> = scan.projection.iter().map(|at| scan.columns[*at].name.as_str()).collect();
         write!(f, ", columns=[{}]", names.join(", "))?;
         if !scan.filters.is_empty() {

@@ -35,7 +35,10 @@ impl Pushdown {
             "none" => Ok(Self::None),
             "inexact" => Ok(Self::Inexact),
             "exact" => Ok(Self::Exact),
-            other => Err(Error::invalid(format!("\"{other}\" is not a value of pushdown")).hint("Values: none, inexact, exact.")),
+            other => {
+                Err(Error::invalid(format!("\"{other}\" is not a value of pushdown"))
+                    .hint("Values: none, inexact, exact."))
+            }
         }
     }
 }

@@ -23,8 +23,10 @@ impl ObjectStoreRegistry for CatalogStores {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        let refused = || Error::new(connector_spi::ErrorKind::PermissionDenied, format!("location \"{url}\" cannot be read"))
-            .hint("Files are read through catalogs; CREATE CATALOG … USING files makes one.");
+        let refused = || {
+            Error::new(connector_spi::ErrorKind::PermissionDenied, format!("location \"{url}\" cannot be read"))
+                .hint("Files are read through catalogs; CREATE CATALOG … USING files makes one.")
+        };
         if url.scheme() != "catalog" {
             return Err(to_datafusion(refused()));
         }

@@ -28,13 +28,20 @@ pub(crate) fn columns(command: &Statement) -> Option<&'static [&'static str]> {
 }
 
 /// Runs a command.
-pub(crate) async fn run(session: &Session, command: &Statement, schema: &SchemaRef, sql: &str, life: &Life) -> Result<Ready> {
+pub(crate) async fn run(
+    session: &Session,
+    command: &Statement,
+    schema: &SchemaRef,
+    sql: &str,
+    life: &Life,
+) -> Result<Ready> {
     let catalogs = session.coordinator.catalogs();
     let rows = match command {
         Statement::ShowCatalogs { like } => show::catalogs(catalogs, like.as_deref()).await,
         Statement::ShowSchemas { catalog, like } => {
             let catalog = catalog.clone().unwrap_or_else(|| session.location().0);
-            let mut names: Vec<String> = show::list(&*catalogs.get(&catalog)?).await?.into_iter().map(|entry| entry.name).collect();
+            let mut names: Vec<String> =
+                show::list(&*catalogs.get(&catalog)?).await?.into_iter().map(|entry| entry.name).collect();
             names.push("information_schema".to_owned());
             names.sort();
             names.into_iter().filter(|name| show::like(name, like.as_deref())).map(|name| vec![Some(name)]).collect()
@@ -64,7 +71,9 @@ async fn change(session: &Session, command: &Statement, sql: &str, life: &Life) 
     match command {
         Statement::Use(name) => use_schema(session, name).await?,
         Statement::Set { name, value } if name == "catalog" || name == "schema" => {
-            return Err(Error::invalid(format!("\"{value}\" cannot be set this way")).hint("USE catalog.schema sets both."));
+            return Err(
+                Error::invalid(format!("\"{value}\" cannot be set this way")).hint("USE catalog.schema sets both.")
+            );
         }
         Statement::Set { name, value } => session.set(name, value)?,
         Statement::Reset { name } => session.reset(name.as_deref())?,
@@ -81,7 +90,11 @@ async fn change(session: &Session, command: &Statement, sql: &str, life: &Life) 
         Statement::CreateSchema { name, if_not_exists } => {
             let (catalog, schema) = schema_name(session, name)?;
             let source = catalogs.get(&catalog)?.source()?;
-            allow(writer(source.as_ref(), &catalog)?.create_schema(&schema).await, *if_not_exists, ErrorKind::AlreadyExists)?;
+            allow(
+                writer(source.as_ref(), &catalog)?.create_schema(&schema).await,
+                *if_not_exists,
+                ErrorKind::AlreadyExists,
+            )?;
         }
         Statement::DropSchema { name, if_exists } => {
             let (catalog, schema) = schema_name(session, name)?;
@@ -117,12 +130,15 @@ async fn use_schema(session: &Session, name: &[String]) -> Result<()> {
     let (catalog, schema) = match name {
         [one] => {
             let here = session.location().0;
-            let in_here = show::list(&*catalogs.get(&here)?).await.is_ok_and(|found| found.iter().any(|entry| entry.name == *one));
+            let in_here = show::list(&*catalogs.get(&here)?)
+                .await
+                .is_ok_and(|found| found.iter().any(|entry| entry.name == *one));
             if in_here {
                 (here, one.clone())
             } else {
                 let found = show::list(&*catalogs.get(one)?).await?;
-                let first = found.iter().find(|entry| ["main", "public"].contains(&entry.name.as_str())).or(found.first());
+                let first =
+                    found.iter().find(|entry| ["main", "public"].contains(&entry.name.as_str())).or(found.first());
                 (one.clone(), first.map_or_else(|| "main".to_owned(), |entry| entry.name.clone()))
             }
         }
@@ -141,7 +157,8 @@ fn schema_name(session: &Session, name: &[String]) -> Result<(String, String)> {
         [] => Ok((catalog, schema)),
         [one] => Ok((catalog, one.clone())),
         [catalog, schema] => Ok((catalog.clone(), schema.clone())),
-        more => Err(Error::invalid(format!("\"{}\" is not a schema's name", more.join("."))).hint("Write schema or catalog.schema.")),
+        more => Err(Error::invalid(format!("\"{}\" is not a schema's name", more.join(".")))
+            .hint("Write schema or catalog.schema.")),
     }
 }
 
@@ -151,7 +168,8 @@ pub(crate) fn table_name(session: &Session, name: &[String]) -> Result<(String, 
         [table] => Ok((catalog, TableName::new(schema, table))),
         [schema, table] => Ok((catalog, TableName::new(schema, table))),
         [catalog, schema, table] => Ok((catalog.clone(), TableName::new(schema, table))),
-        more => Err(Error::invalid(format!("\"{}\" is not a table's name", more.join("."))).hint("Write table, schema.table or catalog.schema.table.")),
+        more => Err(Error::invalid(format!("\"{}\" is not a table's name", more.join(".")))
+            .hint("Write table, schema.table or catalog.schema.table.")),
     }
 }
 
@@ -163,7 +181,8 @@ async fn create_table(session: &Session, create: &ast::CreateTable, sql: &str, l
         return Ok(None);
     }
     if create.or_replace {
-        return Err(Error::unsupported("CREATE OR REPLACE TABLE is not supported").hint("DROP TABLE IF EXISTS, then CREATE TABLE."));
+        return Err(Error::unsupported("CREATE OR REPLACE TABLE is not supported")
+            .hint("DROP TABLE IF EXISTS, then CREATE TABLE."));
     }
     let Some(query) = &create.query else {
         writer.create_table(&name, column_schema(session, create, sql).await?).await?;
@@ -184,7 +203,8 @@ async fn create_table(session: &Session, create: &ast::CreateTable, sql: &str, l
 /// The columns of CREATE TABLE, by planning a query that casts NULL to each type.
 async fn column_schema(session: &Session, create: &ast::CreateTable, sql: &str) -> Result<SchemaRef> {
     if create.columns.is_empty() {
-        return Err(Error::invalid("a table needs at least one column").hint("CREATE TABLE name (column type, …) or CREATE TABLE name AS SELECT …."));
+        return Err(Error::invalid("a table needs at least one column")
+            .hint("CREATE TABLE name (column type, …) or CREATE TABLE name AS SELECT …."));
     }
     let casts = create.columns.iter().map(|column| format!("CAST(NULL AS {}) AS {}", column.data_type, column.name));
     let text = format!("SELECT {}", casts.collect::<Vec<_>>().join(", "));
@@ -192,10 +212,10 @@ async fn column_schema(session: &Session, create: &ast::CreateTable, sql: &str) 
     let query = DFParser::parse_sql(&text).map_err(failed)?.pop_front();
     let query = query.ok_or_else(|| Error::internal("the column list did not parse"))?;
     let plan = crate::query::logical(session, &query, sql).await?;
-    let required = |column: &ast::ColumnDef| column.options.iter().any(|o| matches!(o.option, ast::ColumnOption::NotNull));
+    let required =
+        |column: &ast::ColumnDef| column.options.iter().any(|o| matches!(o.option, ast::ColumnOption::NotNull));
     let fields = wire_schema(plan.schema().as_arrow());
     let fields = fields.fields().iter().zip(&create.columns);
     let fields = fields.map(|(field, column)| Field::new(field.name(), field.data_type().clone(), !required(column)));
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
-

@@ -31,7 +31,8 @@ pub struct Config {
 
 /// The text of a users file. Errors: `INVALID` where it cannot be read or everyone may read it.
 pub(crate) fn read_users(path: &std::path::Path) -> connector_spi::Result<String> {
-    let failed = |cause| connector_spi::Error::invalid(format!("could not read the users file {}: {cause}", path.display()));
+    let failed =
+        |cause| connector_spi::Error::invalid(format!("could not read the users file {}: {cause}", path.display()));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,7 @@
 //! What the user sees of an error: message, LINE and carets, DETAIL, HINT.
 
 use connector_spi::{Error, ErrorKind, nearest};
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
@@ -73,7 +74,13 @@ fn known(error: &DataFusionError) -> Option<Error> {
     match error.find_root() {
         DataFusionError::SchemaError(inner, _) => Some(column_error(inner)),
         DataFusionError::SQL(inner, _) => Some(syntax(&inner.to_string())),
+        DataFusionError::Plan(text) if text.contains("does not satisfy") => {
+            Some(Error::new(ErrorKind::Internal, "the optimizer made a plan that is not valid").detail(clipped(text)))
+        }
         DataFusionError::Plan(text) => function_error(text).or_else(|| table_error(text)),
+        DataFusionError::ArrowError(inner, _) if matches!(**inner, ArrowError::DivideByZero) => {
+            Some(Error::invalid("division by zero"))
+        }
         DataFusionError::External(inner) if inner.to_string().contains("RecursionLimitExceeded") => Some(nested()),
         _ => None,
     }
@@ -82,7 +89,8 @@ fn known(error: &DataFusionError) -> Option<Error> {
 fn column_error(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let error = Error::not_found(format!("column \"{}\" does not exist", field.flat_name())).with("name", &field.name);
+            let error =
+                Error::not_found(format!("column \"{}\" does not exist", field.flat_name())).with("name", &field.name);
             let near = nearest(&field.name, valid_fields.iter().map(|valid| valid.name.as_str()));
             match near {
                 Some(near) if near == field.name => match valid_fields.iter().find(|valid| valid.name == near) {
@@ -98,13 +106,13 @@ fn column_error(error: &SchemaError) -> Error {
                 }
             }
         }
-        SchemaError::AmbiguousReference { field } => {
-            Error::invalid(format!("column \"{}\" is ambiguous", field.name))
-                .with("name", &field.name)
-                .hint("Put the table's name or alias in front of it.")
-        }
+        SchemaError::AmbiguousReference { field } => Error::invalid(format!("column \"{}\" is ambiguous", field.name))
+            .with("name", &field.name)
+            .hint("Put the table's name or alias in front of it."),
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            Error::invalid(format!("column \"{name}\" appears twice")).with("name", name).hint("Give one of them another name with AS.")
+            Error::invalid(format!("column \"{name}\" appears twice"))
+                .with("name", name)
+                .hint("Give one of them another name with AS.")
         }
     }
 }
@@ -113,7 +121,8 @@ fn syntax(text: &str) -> Error {
     if text.contains("recursion limit") {
         return nested();
     }
-    let text = text.trim_start_matches("sql parser error: ").trim_start_matches("ParserError(\"").trim_end_matches("\")");
+    let text =
+        text.trim_start_matches("sql parser error: ").trim_start_matches("ParserError(\"").trim_end_matches("\")");
     let (message, place) = match text.rfind(" at Line: ") {
         Some(at) => (&text[..at], Some(&text[at + " at Line: ".len()..])),
         None => (text, None),
@@ -127,6 +136,12 @@ fn syntax(text: &str) -> Error {
         Some((line, column)) => crate::lexer::place(error, line, column),
         None => error,
     }
+}
+
+/// The end of a long text says what is wrong with it.
+fn clipped(text: &str) -> String {
+    let skip = text.chars().count().saturating_sub(300);
+    text.chars().skip(skip).collect()
 }
 
 /// The statement is nested deeper than the parser goes.
@@ -158,7 +173,9 @@ mod tests {
 
     #[test]
     fn a_place_is_shown_with_carets() {
-        let error = Error::not_found("table \"shop.sales.ordrs\" does not exist").hint("Did you mean \"orders\"?").with("name", "ordrs");
+        let error = Error::not_found("table \"shop.sales.ordrs\" does not exist")
+            .hint("Did you mean \"orders\"?")
+            .with("name", "ordrs");
         let text = render(&locate(error, "SELECT 1\n\nFROM shop.sales.ordrs o"));
         assert_eq!(
             text,

@@ -24,7 +24,9 @@ pub(crate) async fn logical(session: &Session, insert: &ast::Insert, sql: &str) 
         return Err(Error::unsupported("INSERT takes the name of a table"));
     };
     if insert.overwrite || insert.replace_into || insert.on.is_some() || insert.returning.is_some() {
-        return Err(Error::unsupported("only INSERT INTO is known; OVERWRITE, REPLACE, ON CONFLICT and RETURNING are not"));
+        return Err(Error::unsupported(
+            "only INSERT INTO is known; OVERWRITE, REPLACE, ON CONFLICT and RETURNING are not",
+        ));
     }
     let Some(source) = &insert.source else {
         return Err(Error::new(ErrorKind::Syntax, "INSERT needs VALUES or a query"));
@@ -37,7 +39,9 @@ pub(crate) async fn logical(session: &Session, insert: &ast::Insert, sql: &str) 
     let reference = TableReference::full(catalog, name.schema, name.table);
     let failed = |error| explain(&error, sql);
     let matched = matched(insert, input, target.as_ref(), sql)?;
-    LogicalPlanBuilder::insert_into(matched, reference, Arc::clone(&target), InsertOp::Append).and_then(LogicalPlanBuilder::build).map_err(failed)
+    LogicalPlanBuilder::insert_into(matched, reference, Arc::clone(&target), InsertOp::Append)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)
 }
 
 /// The input with exactly the table's columns, each of its type; NULL for columns that are not named.
@@ -69,7 +73,9 @@ fn matched(insert: &ast::Insert, input: LogicalPlan, target: &dyn TableSource, s
     let columns = input.schema().columns();
     let put = |field: &Arc<datafusion::arrow::datatypes::Field>| {
         let value = match wanted.iter().position(|name| name == field.name()) {
-            None if !field.is_nullable() => return Err(Error::invalid(format!("column \"{}\" cannot be NULL and is not given", field.name()))),
+            None if !field.is_nullable() => {
+                return Err(Error::invalid(format!("column \"{}\" cannot be NULL and is not given", field.name())));
+            }
             None => Expr::Literal(ScalarValue::Null, None),
             Some(at) => Expr::Column(columns[at].clone()),
         };
@@ -78,5 +84,8 @@ fn matched(insert: &ast::Insert, input: LogicalPlan, target: &dyn TableSource, s
         Ok(value.alias(field.name()))
     };
     let values = schema.fields().iter().map(put).collect::<Result<Vec<_>>>()?;
-    LogicalPlanBuilder::from(input).project(values).and_then(LogicalPlanBuilder::build).map_err(|error| explain(&error, sql))
+    LogicalPlanBuilder::from(input)
+        .project(values)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|error| explain(&error, sql))
 }

@@ -31,7 +31,8 @@ impl Tokens {
         let operators = tokens.iter().filter(|t| is_operator(&t.token)).count();
         if operators > MAX_OPERATORS {
             let text = format!("the statement has {operators} operators; at most {MAX_OPERATORS} are accepted");
-            return Err(Error::new(ErrorKind::ResourceExhausted, text).hint("Put the values into a table and join it, or use IN."));
+            return Err(Error::new(ErrorKind::ResourceExhausted, text)
+                .hint("Put the values into a table and join it, or use IN."));
         }
         Ok(Self { tokens })
     }
@@ -46,7 +47,8 @@ impl Tokens {
     ///
     /// Errors: `SYNTAX` where `?` and `$n` are mixed.
     pub(crate) fn numbered(&self, sql: &str) -> Result<String> {
-        let marks: Vec<_> = self.tokens.iter().filter(|t| matches!(&t.token, Token::Placeholder(p) if p == "?")).collect();
+        let marks: Vec<_> =
+            self.tokens.iter().filter(|t| matches!(&t.token, Token::Placeholder(p) if p == "?")).collect();
         if marks.is_empty() {
             return Ok(sql.to_owned());
         }
@@ -105,7 +107,10 @@ pub(crate) fn lower(text: &str) -> String {
 
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Word(word) => matches!(word.keyword, Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::UNION | Keyword::JOIN | Keyword::CASE),
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::UNION | Keyword::JOIN | Keyword::CASE
+        ),
         Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat | Token::Caret => true,
         Token::LParen | Token::LBracket => true,
         Token::Eq | Token::DoubleEq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => true,

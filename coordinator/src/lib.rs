@@ -162,7 +162,8 @@ impl Coordinator {
     ///
     /// Errors: `INVALID` for a body that is no heartbeat.
     pub async fn heartbeat(&self, body: &[u8]) -> Result<Vec<u8>> {
-        let beat: Heartbeat = serde_json::from_slice(body).map_err(|cause| Error::invalid(format!("not a heartbeat: {cause}")))?;
+        let beat: Heartbeat =
+            serde_json::from_slice(body).map_err(|cause| Error::invalid(format!("not a heartbeat: {cause}")))?;
         let reply = self.0.workers.heartbeat(beat, &self.0.catalogs)?;
         serde_json::to_vec(&reply).map_err(|cause| Error::internal(cause.to_string()))
     }
@@ -176,7 +177,9 @@ impl Coordinator {
             ("tributary_memory_reserved_bytes", "Memory that queries hold on this node.", pool.reserved()),
             ("tributary_catalogs", "Catalogs.", self.0.catalogs.all().len()),
         ];
-        let line = |(name, help, value): (&str, &str, usize)| format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+        let line = |(name, help, value): (&str, &str, usize)| {
+            format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
+        };
         figures.into_iter().map(line).collect()
     }
 
@@ -210,7 +213,9 @@ impl Coordinator {
             .with_default_features()
             .with_catalog_list(Arc::new(list))
             .with_optimizer_rule(Arc::new(optimizer::unique_name::UniqueName))
-            .with_physical_optimizer_rules(optimizer::filter_guard::FilterGuard::around(PhysicalOptimizer::default().rules));
+            .with_physical_optimizer_rules(optimizer::filter_guard::FilterGuard::around(
+                PhysicalOptimizer::default().rules,
+            ));
         register(builder, &self.0.catalogs, &self.0.channels, settings)
             .with_distributed_planner()
             .with_distributed_worker_resolver(crew.clone())

@@ -39,6 +39,8 @@ fn name_set(body: &mut SetExpr) {
 
 fn name_select(select: &mut Select) {
     let mut seen: HashMap<String, usize> = HashMap::new();
+    // `*` has every column already, so a column beside it is there twice.
+    let all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
     for item in &mut select.projection {
         let (name, plain) = match &*item {
             SelectItem::UnnamedExpr(Expr::Identifier(ident)) => (folded(ident), true),
@@ -50,7 +52,8 @@ fn name_select(select: &mut Select) {
             SelectItem::ExprWithAlias { alias, .. } => (folded(alias), true),
             _ => continue,
         };
-        let times = seen.entry(name.clone()).or_default();
+        let of_table = matches!(&*item, SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+        let times = seen.entry(name.clone()).or_insert(usize::from(all && of_table));
         *times += 1;
         let fresh = if *times > 1 { format!("{name}:{}", *times - 1) } else { name };
         if *times == 1 && plain {
@@ -83,8 +86,15 @@ mod tests {
 
     #[test]
     fn columns_get_the_text_of_their_expression_and_no_name_twice() {
-        assert_eq!(named("SELECT 1, 1, a, t.a, count(*) FROM t"), "SELECT 1 AS \"1\", 1 AS \"1:1\", a, t.a AS \"a:1\", count(*) AS \"count(*)\" FROM t");
-        assert_eq!(named("SELECT x AS y, (SELECT 1 + 1) AS z FROM t"), "SELECT x AS y, (SELECT 1 + 1 AS \"1 + 1\") AS z FROM t");
+        assert_eq!(
+            named("SELECT 1, 1, a, t.a, count(*) FROM t"),
+            "SELECT 1 AS \"1\", 1 AS \"1:1\", a, t.a AS \"a:1\", count(*) AS \"count(*)\" FROM t"
+        );
+        assert_eq!(
+            named("SELECT x AS y, (SELECT 1 + 1) AS z FROM t"),
+            "SELECT x AS y, (SELECT 1 + 1 AS \"1 + 1\") AS z FROM t"
+        );
+        assert_eq!(named("SELECT *, a, a FROM t"), "SELECT *, a AS \"a:1\", a AS \"a:2\" FROM t");
         assert_eq!(named("SELECT 1 UNION SELECT 2 + 3"), "SELECT 1 AS \"1\" UNION SELECT 2 + 3 AS \"2 + 3\"");
     }
 }

@@ -8,16 +8,20 @@ use datafusion::error::Result;
 use datafusion::physical_expr::Distribution;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use datafusion_distributed::{DistributedCodec, DistributedLeafExec, NetworkBroadcastExec, NetworkBoundaryExt, Stage};
+use datafusion::prelude::SessionConfig;
+use datafusion_distributed::{DistributedCodec, DistributedLeafExec, NetworkBoundaryExt, NetworkBroadcastExec, Stage};
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
-use datafusion::prelude::SessionConfig;
 
 /// Why a plan must not leave the coordinator, if it must not.
 pub(crate) fn unsafe_to_send(plan: &Arc<dyn ExecutionPlan>, config: &SessionConfig) -> Result<Option<String>> {
     let mut why = None;
+    let sent = plan.exists(|node| Ok(node.is_network_boundary()))?;
     plan.apply(|node| {
-        if let Some(boundary) = node.as_network_boundary()
+        // Its inner part runs again and again; a stage can be read once.
+        if sent && node.name() == "RecursiveQueryExec" {
+            why = Some("a recursive query runs in one place".to_owned());
+        } else if let Some(boundary) = node.as_network_boundary()
             && let Stage::Local(stage) = boundary.input_stage()
         {
             why = check_stage(&stage.plan, stage.tasks, config)?;
@@ -32,9 +36,6 @@ fn check_stage(plan: &Arc<dyn ExecutionPlan>, tasks: usize, config: &SessionConf
     walk(plan, &mut |node| {
         if why.is_some() {
             return;
-        }
-        if matches!(node.name(), "RecursiveQueryExec" | "WorkTableExec") {
-            why = Some("a recursive query runs in one place".to_owned());
         }
         if tasks > 1
             && let Some(input) = single_slice(node)

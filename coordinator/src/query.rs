@@ -111,9 +111,12 @@ pub(crate) async fn execute(session: &Session, prepared: &Prepared, values: Vec<
     };
     let answered = answered.map_err(|error| crate::error::locate(error.with("query", &query.id), &prepared.sql));
     match answered {
-        Ok(Ready::Rows(run)) => {
-            Ok(Answer { query_id: query.id.clone(), schema: Arc::clone(&prepared.schema), rows: run.stream(life), affected: None })
-        }
+        Ok(Ready::Rows(run)) => Ok(Answer {
+            query_id: query.id.clone(),
+            schema: Arc::clone(&prepared.schema),
+            rows: run.stream(life),
+            affected: None,
+        }),
         Ok(Ready::Done { rows, affected }) => {
             life.end(Ok(()));
             let rows = futures::stream::iter(rows.map(Ok)).boxed();
@@ -252,9 +255,20 @@ async fn start(session: &Session, plan: LogicalPlan, sql: &str, life: &Life, sch
     };
     let (slot, planned) = tokio::time::timeout_at(deadline, planning).await.map_err(|_| late())??;
     life.0.run_by(planned.crew.clone());
-    let rows = execute_stream(Arc::clone(&planned.plan), planned.state.task_ctx()).map_err(|error| explain(&error, sql))?;
+    let rows =
+        execute_stream(Arc::clone(&planned.plan), planned.state.task_ctx()).map_err(|error| explain(&error, sql))?;
     let coordinator = session.coordinator.clone();
-    Ok(Run { rows, schema, planned, sql: sql.to_owned(), values, deadline, late: Box::new(late), coordinator, _slot: slot })
+    Ok(Run {
+        rows,
+        schema,
+        planned,
+        sql: sql.to_owned(),
+        values,
+        deadline,
+        late: Box::new(late),
+        coordinator,
+        _slot: slot,
+    })
 }
 
 fn seconds(duration: Duration) -> String {
@@ -282,7 +296,8 @@ impl Run {
     fn stream(self: Box<Self>, life: Life) -> BatchStream {
         let lost = self.planned.crew.clone().lost().boxed();
         let cancelled = Arc::clone(&life.0).cancelled().boxed();
-        let state = Some((self, life, futures::future::select(lost, cancelled).map(|end| end.factor_first().0).boxed()));
+        let state =
+            Some((self, life, futures::future::select(lost, cancelled).map(|end| end.factor_first().0).boxed()));
         futures::stream::unfold(state, |state| async move {
             let (mut run, life, mut end) = state?;
             let next = tokio::select! {
@@ -316,11 +331,17 @@ impl Run {
         .boxed()
     }
 
-    fn accept(&self, batch: &datafusion::arrow::record_batch::RecordBatch, query: &Query) -> Result<datafusion::arrow::record_batch::RecordBatch> {
+    fn accept(
+        &self,
+        batch: &datafusion::arrow::record_batch::RecordBatch,
+        query: &Query,
+    ) -> Result<datafusion::arrow::record_batch::RecordBatch> {
         let rows = query.add_rows(batch.num_rows());
         if self.values.max_rows > 0 && rows > self.values.max_rows {
             let text = format!("the result has more than {} rows", self.values.max_rows);
-            return Err(Error::new(ErrorKind::ResourceExhausted, text).hint("SET max_rows = 0 lifts the session's limit."));
+            return Err(
+                Error::new(ErrorKind::ResourceExhausted, text).hint("SET max_rows = 0 lifts the session's limit.")
+            );
         }
         to_wire(batch, &self.schema)
     }
@@ -339,7 +360,12 @@ impl Run {
 }
 
 /// Runs a query for `CREATE TABLE AS`: its rows in wire types.
-pub(crate) async fn rows_of(session: &Session, plan: LogicalPlan, sql: &str, life: &Life) -> Result<(SchemaRef, BatchStream)> {
+pub(crate) async fn rows_of(
+    session: &Session,
+    plan: LogicalPlan,
+    sql: &str,
+    life: &Life,
+) -> Result<(SchemaRef, BatchStream)> {
     let schema = wire_schema(plan.schema().as_arrow());
     let run = start(session, plan, sql, life, Arc::clone(&schema)).await?;
     Ok((schema, Box::new(run).stream(Life(Arc::clone(&life.0)))))
@@ -357,7 +383,8 @@ async fn analyzed(session: &Session, plan: LogicalPlan, sql: &str, life: &Life) 
     let format = datafusion_distributed::DistributedMetricsFormat::Aggregated;
     let told = datafusion_distributed::explain_analyze(made, format);
     let told = tokio::time::timeout(Duration::from_secs(10), told).await;
-    let told = told.map_err(|_| Error::new(ErrorKind::Timeout, "the workers did not send their figures within 10 s"))?;
+    let told =
+        told.map_err(|_| Error::new(ErrorKind::Timeout, "the workers did not send their figures within 10 s"))?;
     let mut text = told.map_err(|error| explain(&error, sql))?;
     if !text.ends_with('\n') {
         text.push('\n');

@@ -45,7 +45,9 @@ fn server() -> Server {
 }
 
 fn service(door: Arc<FlightDoor>) -> FlightServiceServer<FlightDoor> {
-    FlightServiceServer::from_arc(door).max_decoding_message_size(CLIENT_MESSAGE_BYTES).max_encoding_message_size(usize::MAX)
+    FlightServiceServer::from_arc(door)
+        .max_decoding_message_size(CLIENT_MESSAGE_BYTES)
+        .max_encoding_message_size(usize::MAX)
 }
 
 /// Serves Flight SQL until `stop` ends.

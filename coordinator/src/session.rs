@@ -76,7 +76,9 @@ impl Values {
     /// Sets one value. Errors: `NOT_FOUND` for the name, with the nearest; `INVALID` for the value.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let number = |value: &str| {
-            value.parse::<u64>().map_err(|_| Error::invalid(format!("\"{value}\" is not a whole number")).with("setting", name))
+            value
+                .parse::<u64>()
+                .map_err(|_| Error::invalid(format!("\"{value}\" is not a whole number")).with("setting", name))
         };
         match name {
             "catalog" => value.clone_into(&mut self.catalog),

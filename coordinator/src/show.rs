@@ -32,7 +32,9 @@ pub(crate) fn like(name: &str, pattern: Option<&str>) -> bool {
             [] => name.is_empty(),
             ['%', rest @ ..] => (0..=name.len()).any(|skip| matches(&name[skip..], rest)),
             ['_', rest @ ..] => !name.is_empty() && matches(&name[1..], rest),
-            ['\\', literal, rest @ ..] | [literal, rest @ ..] => name.first() == Some(literal) && matches(&name[1..], rest),
+            ['\\', literal, rest @ ..] | [literal, rest @ ..] => {
+                name.first() == Some(literal) && matches(&name[1..], rest)
+            }
         }
     }
     let chars = |text: &str| text.chars().collect::<Vec<_>>();
@@ -64,13 +66,19 @@ pub(crate) async fn list(catalog: &Catalog) -> Result<Vec<SchemaEntry>> {
 pub(crate) async fn tables(catalog: &Catalog, schema: &str, pattern: Option<&str>) -> Result<Vec<Vec<Option<String>>>> {
     let entries = list(catalog).await?;
     let found = entries.iter().find(|entry| entry.name == schema).ok_or_else(|| {
-        let error = Error::new(ErrorKind::NotFound, format!("schema \"{}.{schema}\" does not exist", catalog.name())).with("name", schema);
+        let error = Error::new(ErrorKind::NotFound, format!("schema \"{}.{schema}\" does not exist", catalog.name()))
+            .with("name", schema);
         match connector_spi::nearest(schema, entries.iter().map(|entry| entry.name.as_str())) {
             Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
             None => error,
         }
     })?;
-    Ok(found.tables.iter().filter(|table| like(&table.name, pattern)).map(|table| vec![Some(table.name.clone())]).collect())
+    Ok(found
+        .tables
+        .iter()
+        .filter(|table| like(&table.name, pattern))
+        .map(|table| vec![Some(table.name.clone())])
+        .collect())
 }
 
 /// The columns of a table.

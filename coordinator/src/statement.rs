@@ -19,23 +19,62 @@ pub(crate) enum Statement {
     /// INSERT.
     Insert(Box<ast::Insert>),
     /// EXPLAIN [ANALYZE] of a query.
-    Explain { analyze: bool, query: Box<Parsed> },
+    Explain {
+        analyze: bool,
+        query: Box<Parsed>,
+    },
     /// CREATE TABLE with columns or AS.
     CreateTable(Box<ast::CreateTable>),
-    DropTable { names: Vec<Vec<String>>, if_exists: bool },
-    CreateSchema { name: Vec<String>, if_not_exists: bool },
-    DropSchema { name: Vec<String>, if_exists: bool },
-    CreateCatalog { name: String, connector: String, options: BTreeMap<String, Value>, if_not_exists: bool },
-    DropCatalog { name: String, if_exists: bool },
-    ShowCatalogs { like: Option<String> },
-    ShowSchemas { catalog: Option<String>, like: Option<String> },
-    ShowTables { from: Vec<String>, like: Option<String> },
-    ShowColumns { table: Vec<String> },
+    DropTable {
+        names: Vec<Vec<String>>,
+        if_exists: bool,
+    },
+    CreateSchema {
+        name: Vec<String>,
+        if_not_exists: bool,
+    },
+    DropSchema {
+        name: Vec<String>,
+        if_exists: bool,
+    },
+    CreateCatalog {
+        name: String,
+        connector: String,
+        options: BTreeMap<String, Value>,
+        if_not_exists: bool,
+    },
+    DropCatalog {
+        name: String,
+        if_exists: bool,
+    },
+    ShowCatalogs {
+        like: Option<String>,
+    },
+    ShowSchemas {
+        catalog: Option<String>,
+        like: Option<String>,
+    },
+    ShowTables {
+        from: Vec<String>,
+        like: Option<String>,
+    },
+    ShowColumns {
+        table: Vec<String>,
+    },
     Use(Vec<String>),
-    Set { name: String, value: String },
-    Reset { name: Option<String> },
-    ShowSetting { name: Option<String> },
-    Kill { query_id: String },
+    Set {
+        name: String,
+        value: String,
+    },
+    Reset {
+        name: Option<String>,
+    },
+    ShowSetting {
+        name: Option<String>,
+    },
+    Kill {
+        query_id: String,
+    },
 }
 
 /// Parses one statement. Errors: `SYNTAX` with its place, `UNSUPPORTED` for what is never run.
@@ -238,9 +277,7 @@ impl Words<'_> {
     }
 
     fn all(&mut self, words: &[&str]) -> bool {
-        let is = |(at, word): (usize, &&str)| {
-            matches!(self.tokens.get(self.at + at).map(|t| &t.token), Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
-        };
+        let is = |(at, word): (usize, &&str)| matches!(self.tokens.get(self.at + at).map(|t| &t.token), Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word));
         let found = words.iter().enumerate().all(is);
         if found {
             self.at += words.len();
@@ -364,8 +401,13 @@ mod tests {
     #[test]
     fn settings_are_set_in_all_spellings() {
         for sql in ["SET pushdown = none", "set pushdown to 'none'", "SET SESSION pushdown = 'none';"] {
-            assert!(matches!(parse(sql), Ok(Statement::Set { name, value }) if name == "pushdown" && value == "none"), "{sql}");
+            assert!(
+                matches!(parse(sql), Ok(Statement::Set { name, value }) if name == "pushdown" && value == "none"),
+                "{sql}"
+            );
         }
-        assert!(matches!(parse("SET TIME ZONE 'Asia/Kathmandu'"), Ok(Statement::Set { name, .. }) if name == "time_zone"));
+        assert!(
+            matches!(parse("SET TIME ZONE 'Asia/Kathmandu'"), Ok(Statement::Set { name, .. }) if name == "time_zone")
+        );
     }
 }

@@ -73,7 +73,8 @@ impl System {
         let count = arrays.first().map_or(0, |array| array.len());
         let picked = scan.projection.iter().map(|at| Arc::clone(&arrays[*at])).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(count));
-        RecordBatch::try_new_with_options(scan.schema(), picked, &options).map_err(|cause| Error::internal(cause.to_string()))
+        RecordBatch::try_new_with_options(scan.schema(), picked, &options)
+            .map_err(|cause| Error::internal(cause.to_string()))
     }
 }
 

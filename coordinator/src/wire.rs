@@ -39,7 +39,9 @@ fn wire_type(data_type: &DataType) -> DataType {
 
 /// A batch in the types of `schema`, which [`wire_schema`] made of the batch's own.
 pub(crate) fn to_wire(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let column = |(column, field): (&Arc<dyn datafusion::arrow::array::Array>, &Arc<Field>)| match column.data_type() == field.data_type() {
+    let column = |(column, field): (&Arc<dyn datafusion::arrow::array::Array>, &Arc<Field>)| match column.data_type()
+        == field.data_type()
+    {
         true => Ok(Arc::clone(column)),
         false => cast(column, field.data_type()),
     };
@@ -63,7 +65,8 @@ mod tests {
         let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1)]), None]);
         let item = Arc::new(Field::new("item", DataType::Utf8View, false));
         let nested = cast(&lists, &DataType::List(item)).expect("cast");
-        let batch = RecordBatch::try_from_iter([("v", views), ("d", Arc::new(words) as ArrayRef), ("l", nested)]).expect("batch");
+        let batch = RecordBatch::try_from_iter([("v", views), ("d", Arc::new(words) as ArrayRef), ("l", nested)])
+            .expect("batch");
         let schema = wire_schema(&batch.schema());
         let wire = to_wire(&batch, &schema).expect("wire");
         assert_eq!(wire.schema().field(0).data_type(), &DataType::Utf8);

@@ -44,7 +44,8 @@ impl Workers {
 
     /// Takes a heartbeat in and answers it.
     pub(crate) fn heartbeat(&self, beat: Heartbeat, catalogs: &Catalogs) -> Result<HeartbeatReply> {
-        let url = Url::parse(&beat.url).map_err(|_| Error::invalid(format!("worker address \"{}\" is not valid", beat.url)))?;
+        let url = Url::parse(&beat.url)
+            .map_err(|_| Error::invalid(format!("worker address \"{}\" is not valid", beat.url)))?;
         let refused = (beat.build != BUILD).then(|| format!("it is build {}, the coordinator is {BUILD}", beat.build));
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -64,7 +65,14 @@ impl Workers {
                 }
             }
             let joined = known.map_or(now, |member| member.joined);
-            let member = Member { url, incarnation: beat.incarnation, build: beat.build, joined, seen: now, refused: refused.clone() };
+            let member = Member {
+                url,
+                incarnation: beat.incarnation,
+                build: beat.build,
+                joined,
+                seen: now,
+                refused: refused.clone(),
+            };
             members.insert(beat.url, member);
         }
         self.publish(&members);
@@ -104,13 +112,17 @@ impl Workers {
 
     /// The workers to use for a query that is planned now: at most `limit`.
     pub(crate) fn crew(&self, limit: usize) -> Crew {
-        let members: Vec<Member> = self.all().into_iter().filter(|member| member.refused.is_none()).take(limit).collect();
+        let members: Vec<Member> =
+            self.all().into_iter().filter(|member| member.refused.is_none()).take(limit).collect();
         Crew { members: Arc::new(members), routes: Arc::default(), alive: self.alive.subscribe() }
     }
 
     fn publish(&self, members: &BTreeMap<String, Member>) {
-        let alive: BTreeSet<String> =
-            members.values().filter(|member| member.refused.is_none()).map(|member| member.incarnation.clone()).collect();
+        let alive: BTreeSet<String> = members
+            .values()
+            .filter(|member| member.refused.is_none())
+            .map(|member| member.incarnation.clone())
+            .collect();
         self.alive.send_if_modified(|now| {
             let changed = *now != alive;
             *now = alive;
@@ -184,7 +196,13 @@ mod tests {
     use super::*;
 
     fn beat(url: &str, incarnation: &str, build: &str, leaving: bool) -> Heartbeat {
-        Heartbeat { url: url.into(), incarnation: incarnation.into(), build: build.into(), catalogs_version: 0, leaving }
+        Heartbeat {
+            url: url.into(),
+            incarnation: incarnation.into(),
+            build: build.into(),
+            catalogs_version: 0,
+            leaving,
+        }
     }
 
     fn workers() -> (Workers, Catalogs) {

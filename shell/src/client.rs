@@ -7,12 +7,12 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::Any;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{FlightDescriptor, HandshakeRequest};
 use base64::Engine;
 use connector_spi::{Error, Secret};
 use futures::{StreamExt, TryStreamExt};
-use arrow_flight::sql::Any;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
@@ -61,7 +61,9 @@ impl Client {
     /// Connects to `grpc://HOST:PORT` or `grpc+tls://HOST:PORT` and logs in.
     pub(crate) async fn connect(server: &str, user: Option<&str>, password: &Secret) -> Result<Self, Failure> {
         let usage = || {
-            let text = format!("INVALID: \"{server}\" is not a server's address\nHINT: Write grpc://HOST:PORT or grpc+tls://HOST:PORT.");
+            let text = format!(
+                "INVALID: \"{server}\" is not a server's address\nHINT: Write grpc://HOST:PORT or grpc+tls://HOST:PORT."
+            );
             Failure::Connection(text)
         };
         let (scheme, address) = server.split_once("://").ok_or_else(usage)?;
@@ -80,7 +82,9 @@ impl Client {
             .initial_stream_window_size(8 << 20)
             .initial_connection_window_size(32 << 20);
         if tls {
-            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots()).map_err(|cause| unreachable_server(server, &cause))?;
+            endpoint = endpoint
+                .tls_config(ClientTlsConfig::new().with_native_roots())
+                .map_err(|cause| unreachable_server(server, &cause))?;
         }
         let channel = endpoint.connect().await.map_err(|cause| unreachable_server(server, &cause))?;
         Self::open(channel, user, password).await
@@ -92,12 +96,17 @@ impl Client {
         let mut request = Request::new(futures::stream::iter([HandshakeRequest::default()]));
         if let Some(user) = user {
             let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose()));
-            let mut header: MetadataValue<_> = format!("Basic {login}").parse().map_err(|_| login_failed("the user's name cannot be sent"))?;
+            let mut header: MetadataValue<_> =
+                format!("Basic {login}").parse().map_err(|_| login_failed("the user's name cannot be sent"))?;
             header.set_sensitive(true);
             request.metadata_mut().insert("authorization", header);
         }
         let response = flight.handshake(request).await.map_err(|status| login_failed(status.message()))?;
-        let token = response.metadata().get("authorization").cloned().ok_or_else(|| login_failed("the server gave no session"))?;
+        let token = response
+            .metadata()
+            .get("authorization")
+            .cloned()
+            .ok_or_else(|| login_failed("the server gave no session"))?;
         Ok(Self { flight, token })
     }
 
@@ -112,7 +121,8 @@ impl Client {
         let mut flight = self.flight.clone();
         let command: Any = CommandStatementQuery { query: sql.to_owned(), transaction_id: None }.as_any();
         let descriptor = FlightDescriptor::new_cmd(prost_bytes(&command));
-        let info = flight.get_flight_info(self.request(descriptor)).await.map_err(|status| failure(&status))?.into_inner();
+        let info =
+            flight.get_flight_info(self.request(descriptor)).await.map_err(|status| failure(&status))?.into_inner();
         let ticket = info.endpoint.iter().find_map(|endpoint| endpoint.ticket.clone());
         let ticket = ticket.ok_or_else(|| Failure::Sql("INTERNAL: the server gave no ticket".to_owned()))?;
         let schema = info.try_decode_schema().map_err(|cause| Failure::Sql(format!("INTERNAL: {cause}")))?;

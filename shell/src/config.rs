@@ -55,7 +55,17 @@ impl File {
         let text = std::fs::read_to_string(path).map_err(|cause| wrong(&cause))?;
         toml::from_str(&text).map_err(|cause| {
             let error = wrong(&cause.to_string().trim_end());
-            let known = ["catalogs", "listen", "http", "users", "limits", "timeout_s", "memory_bytes", "concurrent_queries", "bytes_per_task"];
+            let known = [
+                "catalogs",
+                "listen",
+                "http",
+                "users",
+                "limits",
+                "timeout_s",
+                "memory_bytes",
+                "concurrent_queries",
+                "bytes_per_task",
+            ];
             let unknown = cause.message().strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
             match unknown.and_then(|unknown| connector_spi::nearest(unknown, known)) {
                 Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
@@ -135,7 +145,10 @@ pub(crate) fn history() -> Option<PathBuf> {
 /// Logs to standard error as TRIBUTARY_LOG says, or else as `default` does.
 pub(crate) fn start_log(default: &str) {
     let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false)
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
 }

@@ -24,7 +24,11 @@ pub(crate) trait Writer {
 }
 
 /// A writer of `format`. A result without columns is written by none.
-pub(crate) fn writer<'a>(format: Format, schema: &SchemaRef, out: &'a mut (dyn Write + Send)) -> io::Result<Box<dyn Writer + 'a>> {
+pub(crate) fn writer<'a>(
+    format: Format,
+    schema: &SchemaRef,
+    out: &'a mut (dyn Write + Send),
+) -> io::Result<Box<dyn Writer + 'a>> {
     Ok(match format {
         Format::Box => Box::new(table::Table::new(schema, out, table::BOX)),
         Format::Markdown => Box::new(table::Table::new(schema, out, table::MARKDOWN)),
@@ -33,7 +37,9 @@ pub(crate) fn writer<'a>(format: Format, schema: &SchemaRef, out: &'a mut (dyn W
         Format::Vertical => Box::new(text::Vertical::new(schema, out)),
         Format::Json => Box::new(json::Json::array(schema, out)),
         Format::Jsonl => Box::new(json::Json::lines(schema, out)),
-        Format::Parquet => Box::new(Parquet(Some(ArrowWriter::try_new(out, schema.clone(), None).map_err(io::Error::other)?))),
+        Format::Parquet => {
+            Box::new(Parquet(Some(ArrowWriter::try_new(out, schema.clone(), None).map_err(io::Error::other)?)))
+        }
         Format::Arrow => Box::new(Arrow(StreamWriter::try_new(out, schema).map_err(broken)?)),
     })
 }
@@ -86,8 +92,11 @@ mod tests {
     fn batch() -> RecordBatch {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(9007199254740993)]));
         let texts: ArrayRef = Arc::new(StringArray::from(vec![Some(""), Some("a \"b\",\nc"), None]));
-        let money: ArrayRef = Arc::new(Decimal128Array::from(vec![Some(150), Some(-5), None]).with_precision_and_scale(10, 2).expect("fits"));
-        RecordBatch::try_from_iter_with_nullable([("n", numbers, true), ("text", texts, true), ("money", money, true)]).expect("batch")
+        let money: ArrayRef = Arc::new(
+            Decimal128Array::from(vec![Some(150), Some(-5), None]).with_precision_and_scale(10, 2).expect("fits"),
+        );
+        RecordBatch::try_from_iter_with_nullable([("n", numbers, true), ("text", texts, true), ("money", money, true)])
+            .expect("batch")
     }
 
     fn written(format: Format, batch: &RecordBatch) -> String {
@@ -101,12 +110,18 @@ mod tests {
 
     #[test]
     fn csv_tells_null_from_the_empty_text() {
-        assert_eq!(written(Format::Csv, &batch()), "n,text,money\n1,\"\",1.50\n,\"a \"\"b\"\",\nc\",-0.05\n9007199254740993,,\n");
+        assert_eq!(
+            written(Format::Csv, &batch()),
+            "n,text,money\n1,\"\",1.50\n,\"a \"\"b\"\",\nc\",-0.05\n9007199254740993,,\n"
+        );
     }
 
     #[test]
     fn tsv_escapes_what_would_break_a_line() {
-        assert_eq!(written(Format::Tsv, &batch()), "n\ttext\tmoney\n1\t\t1.50\n\\N\ta \"b\",\\nc\t-0.05\n9007199254740993\t\\N\t\\N\n");
+        assert_eq!(
+            written(Format::Tsv, &batch()),
+            "n\ttext\tmoney\n1\t\t1.50\n\\N\ta \"b\",\\nc\t-0.05\n9007199254740993\t\\N\t\\N\n"
+        );
     }
 
     #[test]
@@ -127,13 +142,17 @@ mod tests {
             written(Format::Box, &batch),
             "┌──────┬───────┐\n│ name │     x │\n├──────┼───────┤\n│ 日本 │   1.5 │\n│ ab   │ -0.25 │\n└──────┴───────┘\n"
         );
-        assert_eq!(written(Format::Markdown, &batch), "| name |     x |\n| ---- | ----: |\n| 日本 |   1.5 |\n| ab   | -0.25 |\n");
+        assert_eq!(
+            written(Format::Markdown, &batch),
+            "| name |     x |\n| ---- | ----: |\n| 日本 |   1.5 |\n| ab   | -0.25 |\n"
+        );
     }
 
     #[test]
     fn times_are_shown_with_their_zone() {
         let plain: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_704_110_400_123_456]));
-        let zoned: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_704_110_400_000_000]).with_timezone("UTC"));
+        let zoned: ArrayRef =
+            Arc::new(TimestampMicrosecondArray::from(vec![1_704_110_400_000_000]).with_timezone("UTC"));
         let batch = RecordBatch::try_from_iter([("p", plain), ("z", zoned)]).expect("batch");
         assert_eq!(written(Format::Csv, &batch), "p,z\n2024-01-01 12:00:00.123456,2024-01-01 12:00:00+00:00\n");
     }

@@ -41,7 +41,10 @@ impl Local {
             let deadline = Instant::now() + READY;
             while local.running.coordinator.workers_alive() < workers {
                 if Instant::now() > deadline {
-                    return Err(Failure::Connection(format!("UNAVAILABLE: the {workers} workers were not ready within {} s", READY.as_secs())));
+                    return Err(Failure::Connection(format!(
+                        "UNAVAILABLE: the {workers} workers were not ready within {} s",
+                        READY.as_secs()
+                    )));
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use clap::ValueEnum;
-use reedline::{FileBackedHistory, Prompt, PromptEditMode, PromptHistorySearch, Reedline, Signal, ValidationResult, Validator};
+use reedline::{
+    FileBackedHistory, Prompt, PromptEditMode, PromptHistorySearch, Reedline, Signal, ValidationResult, Validator,
+};
 
 use crate::args::Format;
 use crate::client::{Client, Failure};
@@ -52,7 +54,11 @@ struct Complete;
 
 impl Validator for Complete {
     fn validate(&self, line: &str) -> ValidationResult {
-        if is_command(line) || split(line).rest.is_empty() { ValidationResult::Complete } else { ValidationResult::Incomplete }
+        if is_command(line) || split(line).rest.is_empty() {
+            ValidationResult::Complete
+        } else {
+            ValidationResult::Incomplete
+        }
     }
 }
 
@@ -118,7 +124,9 @@ fn command(line: &str, choice: &mut Choice) -> Step {
             println!("timing is {}", if choice.timing { "on" } else { "off" });
         }
         ("\\format", name) => match Format::from_str(name, true) {
-            Ok(Format::Parquet | Format::Arrow) | Err(_) => eprintln!("ERROR INVALID: \"{name}\" is not a format of the prompt\nHINT: \\? lists them."),
+            Ok(Format::Parquet | Format::Arrow) | Err(_) => {
+                eprintln!("ERROR INVALID: \"{name}\" is not a format of the prompt\nHINT: \\? lists them.")
+            }
             Ok(format) => choice.format = format,
         },
         ("\\?", _) => println!("{HELP}"),

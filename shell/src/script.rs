@@ -68,11 +68,14 @@ fn quoted(text: &str) -> Option<usize> {
         '$' => {
             let tag = text[1..].find('$').map(|end| &text[..end + 2])?;
             let inner = &tag[1..tag.len() - 1];
-            let valid = inner.chars().all(|c| c.is_alphanumeric() || c == '_') && !inner.starts_with(|c: char| c.is_ascii_digit());
+            let valid = inner.chars().all(|c| c.is_alphanumeric() || c == '_')
+                && !inner.starts_with(|c: char| c.is_ascii_digit());
             valid.then(|| text[tag.len()..].find(tag).map_or(text.len(), |end| end + 2 * tag.len()))
         }
         // A word is taken whole, so that an e at its end starts no quote.
-        c if c.is_alphanumeric() || c == '_' => Some(text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(text.len())),
+        c if c.is_alphanumeric() || c == '_' => {
+            Some(text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(text.len()))
+        }
         _ => None,
     }
 }

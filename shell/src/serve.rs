@@ -36,7 +36,8 @@ fn exit(result: Result<()>) -> u8 {
 async fn serve(args: args::Server) -> Result<()> {
     let config = File::read(args.config.as_deref())?.server(&args)?;
     let running = Coordinator::start(config).await?;
-    let address = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+    let address =
+        |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string()).unwrap_or_default();
     println!("ready flight={} http={}", address(running.flight), address(running.http));
     told_to_stop(false).await?;
     running.stop(GRACE).await;
@@ -48,7 +49,12 @@ async fn work(args: args::Worker) -> Result<()> {
     let secret = config::secret().ok_or_else(|| {
         Error::invalid(format!("{} is not set", config::SECRET)).hint("A worker and its server need the same secret.")
     })?;
-    let config = worker::Config { coordinator: args.coordinator, listen: args.listen, secret, memory_bytes: file.memory_bytes() };
+    let config = worker::Config {
+        coordinator: args.coordinator,
+        listen: args.listen,
+        secret,
+        memory_bytes: file.memory_bytes(),
+    };
     let running = worker::start(config).await?;
     println!("ready worker={}", running.address);
     told_to_stop(args.stop_with_stdin).await?;
@@ -82,7 +88,9 @@ async fn told_to_stop(with_stdin: bool) -> Result<()> {
 pub(crate) async fn health(address: &str) -> u8 {
     let ask = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
-        stream.write_all(format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+        stream
+            .write_all(format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
+            .await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok::<_, std::io::Error>(answer)

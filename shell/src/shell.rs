@@ -80,11 +80,14 @@ async fn connect(args: &Sql) -> Result<(Option<Local>, Client), Failure> {
 /// The statements to run: `-e` first, then the file, else standard input.
 fn script(args: &Sql) -> Result<String, String> {
     let mut text: String = args.execute.iter().map(|sql| format!("{sql}\n;\n")).collect();
-    let from_stdin = |text: &mut String| io::stdin().read_to_string(text).map(drop).map_err(|cause| format!("could not read standard input: {cause}"));
+    let from_stdin = |text: &mut String| {
+        io::stdin().read_to_string(text).map(drop).map_err(|cause| format!("could not read standard input: {cause}"))
+    };
     match &args.file {
         Some(path) if path.as_os_str() == "-" => from_stdin(&mut text)?,
         Some(path) => {
-            let file = std::fs::read_to_string(path).map_err(|cause| format!("could not read {}: {cause}", path.display()))?;
+            let file =
+                std::fs::read_to_string(path).map_err(|cause| format!("could not read {}: {cause}", path.display()))?;
             text.push_str(&file);
         }
         None if args.execute.is_empty() => from_stdin(&mut text)?,
@@ -126,7 +129,12 @@ pub(crate) struct Printed {
 }
 
 /// Runs one statement and writes its rows as they come.
-pub(crate) async fn print(client: &Client, sql: &str, format: Format, out: &mut (dyn Write + Send)) -> Result<Printed, Ended> {
+pub(crate) async fn print(
+    client: &Client,
+    sql: &str,
+    format: Format,
+    out: &mut (dyn Write + Send),
+) -> Result<Printed, Ended> {
     let since = Instant::now();
     let mut rows = client.run(sql).await.map_err(Ended::Failed)?;
     if rows.schema.fields().is_empty() {

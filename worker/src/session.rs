@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_spi::{Error, ErrorKind};
+use connectors::Catalogs;
 use connectors::channel::{BUILD, Channels};
 use connectors::error::to_datafusion;
 use connectors::session::{EngineSettings, register};
-use connectors::Catalogs;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;

@@ -105,12 +105,22 @@ fn scalar(value: &Literal, data_type: &DataType) -> Result<Scalar<ArrayRef>, Arr
         (Literal::Decimal { value, scale }, DataType::Decimal128(precision, at)) if scale == at => {
             Arc::new(Decimal128Array::from(vec![*value]).with_precision_and_scale(*precision, *at)?)
         }
-        (Literal::Timestamp { value, unit, zone }, DataType::Timestamp(of, in_zone)) if unit == of && zone.is_some() == in_zone.is_some() => {
+        (Literal::Timestamp { value, unit, zone }, DataType::Timestamp(of, in_zone))
+            if unit == of && zone.is_some() == in_zone.is_some() =>
+        {
             match unit {
-                TimeUnit::Second => Arc::new(TimestampSecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone())),
-                TimeUnit::Millisecond => Arc::new(TimestampMillisecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone())),
-                TimeUnit::Microsecond => Arc::new(TimestampMicrosecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone())),
-                TimeUnit::Nanosecond => Arc::new(TimestampNanosecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone())),
+                TimeUnit::Second => {
+                    Arc::new(TimestampSecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone()))
+                }
+                TimeUnit::Millisecond => {
+                    Arc::new(TimestampMillisecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone()))
+                }
+                TimeUnit::Microsecond => {
+                    Arc::new(TimestampMicrosecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone()))
+                }
+                TimeUnit::Nanosecond => {
+                    Arc::new(TimestampNanosecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone()))
+                }
             }
         }
         _ => return Err(wrong()),

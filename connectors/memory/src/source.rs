@@ -79,7 +79,9 @@ impl Source for MemorySource {
             Op::Filter(predicate) if filter::known(predicate, &scan.columns) => {
                 Absorbed::Exact(scan.with_filter(predicate.clone()))
             }
-            Op::Filter(_) => Absorbed::No("the types of column and value differ, or the pattern has an escape of its own"),
+            Op::Filter(_) => {
+                Absorbed::No("the types of column and value differ, or the pattern has an escape of its own")
+            }
             Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
             Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
             _ => Absorbed::No("not known to tables in memory"),

@@ -51,7 +51,10 @@ impl Store {
     pub(crate) fn create_schema(&self, schema: &str) -> Result<()> {
         let mut schemas = self.read();
         if schemas.contains_key(schema) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("schema \"{}.{schema}\" already exists", self.catalog)));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("schema \"{}.{schema}\" already exists", self.catalog),
+            ));
         }
         schemas.insert(schema.to_owned(), BTreeMap::new());
         Ok(())
@@ -64,7 +67,8 @@ impl Store {
             return Err(Error::invalid(format!("schema \"{}.main\" cannot be dropped", self.catalog)));
         }
         if !tables.is_empty() {
-            return Err(Error::invalid(format!("schema \"{}.{schema}\" is not empty", self.catalog)).hint("Drop its tables first."));
+            return Err(Error::invalid(format!("schema \"{}.{schema}\" is not empty", self.catalog))
+                .hint("Drop its tables first."));
         }
         schemas.remove(schema);
         Ok(())
@@ -74,7 +78,10 @@ impl Store {
         let mut schemas = self.read();
         let tables = schemas.get_mut(&name.schema).ok_or_else(|| self.no_schema(&name.schema))?;
         if tables.contains_key(&name.table) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("table \"{}.{name}\" already exists", self.catalog)));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("table \"{}.{name}\" already exists", self.catalog),
+            ));
         }
         tables.insert(name.table.clone(), Stored { schema, batches: Vec::new() });
         Ok(())

@@ -50,12 +50,18 @@ fn checked(name: &TableName, schema: &SchemaRef, batch: &RecordBatch) -> Result<
     }
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
         if field.data_type() != column.data_type() {
-            let text = format!("column \"{}\" of table \"{name}\" is {}, the value is {}", field.name(), field.data_type(), column.data_type());
+            let text = format!(
+                "column \"{}\" of table \"{name}\" is {}, the value is {}",
+                field.name(),
+                field.data_type(),
+                column.data_type()
+            );
             return Err(Error::invalid(text));
         }
         if !field.is_nullable() && column.null_count() > 0 {
             return Err(Error::invalid(format!("column \"{}\" of table \"{name}\" cannot be NULL", field.name())));
         }
     }
-    RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).map_err(|cause| Error::internal(cause.to_string()))
+    RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec())
+        .map_err(|cause| Error::internal(cause.to_string()))
 }

@@ -7,7 +7,8 @@ use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use connector_memory::Memory;
 use connector_spi::{
-    Absorbed, Comparison, Connector, Error, Literal, Op, Options, Predicate, ReadContext, Scan, Source, Splits, TableName,
+    Absorbed, Comparison, Connector, Error, Literal, Op, Options, Predicate, ReadContext, Scan, Source, Splits,
+    TableName,
 };
 use futures::{StreamExt, TryStreamExt};
 
@@ -59,7 +60,9 @@ async fn read(source: &dyn Source, scan: &Scan, splits: &Splits) -> Vec<RecordBa
 }
 
 fn numbers(batches: &[RecordBatch]) -> Vec<Option<i64>> {
-    let column = |batch: &RecordBatch| batch.column(0).as_any().downcast_ref::<Int64Array>().expect("numbers").iter().collect::<Vec<_>>();
+    let column = |batch: &RecordBatch| {
+        batch.column(0).as_any().downcast_ref::<Int64Array>().expect("numbers").iter().collect::<Vec<_>>()
+    };
     batches.iter().flat_map(column).collect()
 }
 
@@ -102,7 +105,11 @@ async fn filters_keep_sqls_rules_of_null() {
     let scan = scan(source.as_ref()).await;
     let value = |n| Literal::Integer(n);
     let compare = |op, n| Predicate::Compare { column: 0, op, value: value(n) };
-    let is_in = |values: Vec<i64>, negated| Predicate::In { column: 0, values: values.into_iter().map(value).collect(), negated };
+    let is_in = |values: Vec<i64>, negated| Predicate::In {
+        column: 0,
+        values: values.into_iter().map(value).collect(),
+        negated,
+    };
     type Rule = Box<dyn Fn(Option<i64>) -> Option<bool>>;
     let cases: Vec<(Predicate, Rule)> = vec![
         (compare(Comparison::NotEq, 7), Box::new(|n| n.map(|n| n != 7))),
@@ -118,7 +125,9 @@ async fn filters_keep_sqls_rules_of_null() {
     ];
     let all = numbers(&read(source.as_ref(), &scan, &source.splits(&scan, 1).await.expect("splits")).await);
     for (predicate, rule) in cases {
-        let Absorbed::Exact(with) = source.absorb(&scan, &Op::Filter(predicate.clone())) else { panic!("refused {predicate:?}") };
+        let Absorbed::Exact(with) = source.absorb(&scan, &Op::Filter(predicate.clone())) else {
+            panic!("refused {predicate:?}")
+        };
         let found = numbers(&read(source.as_ref(), &with, &source.splits(&with, 4).await.expect("splits")).await);
         let expected: Vec<_> = all.iter().copied().filter(|n| rule(*n) == Some(true)).collect();
         assert_eq!(found, expected, "{predicate:?}");
@@ -131,7 +140,8 @@ async fn what_cannot_be_proven_is_refused() {
     let source = filled(3).await;
     let scan = scan(source.as_ref()).await;
     let other_type = Predicate::Compare { column: 0, op: Comparison::Eq, value: Literal::Text("1".into()) };
-    let folded = Predicate::Like { column: 1, pattern: "A%".into(), escape: '\\', negated: false, case_insensitive: true };
+    let folded =
+        Predicate::Like { column: 1, pattern: "A%".into(), escape: '\\', negated: false, case_insensitive: true };
     for predicate in [other_type, folded] {
         assert!(matches!(source.absorb(&scan, &Op::Filter(predicate)), Absorbed::No(_)));
     }

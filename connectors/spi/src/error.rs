@@ -81,8 +81,17 @@ impl ErrorKind {
     /// The family of the kind.
     pub fn blame(self) -> Blame {
         match self {
-            Self::Syntax | Self::NotFound | Self::AlreadyExists | Self::Invalid | Self::Unsupported | Self::Cancelled => Blame::User,
-            Self::Unauthenticated | Self::PermissionDenied | Self::ResourceExhausted | Self::Timeout | Self::WorkerLost => Blame::Operator,
+            Self::Syntax
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::Invalid
+            | Self::Unsupported
+            | Self::Cancelled => Blame::User,
+            Self::Unauthenticated
+            | Self::PermissionDenied
+            | Self::ResourceExhausted
+            | Self::Timeout
+            | Self::WorkerLost => Blame::Operator,
             Self::Unavailable | Self::Source | Self::BadData => Blame::Source,
             Self::Internal => Blame::Us,
         }

@@ -89,7 +89,10 @@ impl Options {
                 return Err(match nearest(&key, specs.iter().map(|spec| spec.name)) {
                     Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
                     None if specs.is_empty() => error.hint("The connector has no options."),
-                    None => error.hint(format!("Known options: {}.", specs.iter().map(|s| s.name).collect::<Vec<_>>().join(", "))),
+                    None => error.hint(format!(
+                        "Known options: {}.",
+                        specs.iter().map(|s| s.name).collect::<Vec<_>>().join(", ")
+                    )),
                 });
             };
             checked.insert(key, convert(spec, value)?);
@@ -151,7 +154,13 @@ mod tests {
 
     const SPECS: &[OptionSpec] = &[
         OptionSpec { name: "url", kind: OptionKind::Text, doc: "Where.", default: None, required: true },
-        OptionSpec { name: "max_connections", kind: OptionKind::Integer, doc: "How many.", default: Some("10"), required: false },
+        OptionSpec {
+            name: "max_connections",
+            kind: OptionKind::Integer,
+            doc: "How many.",
+            default: Some("10"),
+            required: false,
+        },
     ];
 
     fn check(pairs: &[(&str, Value)]) -> Result<Options> {

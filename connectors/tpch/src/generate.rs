@@ -44,7 +44,8 @@ fn fill<R>(
     rows: usize,
     send: &mut dyn FnMut(Result<RecordBatch>) -> bool,
 ) {
-    let mut source = generator.take(scan.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))).peekable();
+    let mut source =
+        generator.take(scan.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))).peekable();
     let schema = scan.schema();
     while source.peek().is_some() {
         let mut columns: Vec<Cells> = schema.fields().iter().map(|field| Cells::new(field.data_type(), rows)).collect();

@@ -35,7 +35,8 @@ impl Source for TpchSource {
     async fn table(&self, name: &TableName) -> Result<Option<Table>> {
         let (Some(scale), Some(found)) = (scale(&name.schema), TpchTable::named(&name.table)) else { return Ok(None) };
         let rows = found.rows(scale);
-        let statistics = TableStatistics { rows: Some(rows), bytes: Some(rows * found.row_bytes()), columns: Vec::new() };
+        let statistics =
+            TableStatistics { rows: Some(rows), bytes: Some(rows * found.row_bytes()), columns: Vec::new() };
         Ok(Some(Table { statistics, ..Table::new(found.columns()) }))
     }
 
@@ -90,5 +91,6 @@ impl Source for TpchSource {
 }
 
 fn table_of(scan: &Scan) -> Result<TpchTable> {
-    TpchTable::named(&scan.table.table).ok_or_else(|| Error::not_found(format!("table \"{}\" does not exist", scan.table)))
+    TpchTable::named(&scan.table.table)
+        .ok_or_else(|| Error::not_found(format!("table \"{}\" does not exist", scan.table)))
 }

@@ -1,7 +1,7 @@
 //! The eight tables: names, columns, sizes.
 
 use arrow::datatypes::DataType;
-use connector_spi::{Column, Result, Error};
+use connector_spi::{Column, Error, Result};
 
 use crate::cell::MONEY;
 
@@ -79,33 +79,72 @@ impl TpchTable {
         use DataType::{Date32, Int32, Int64, Utf8};
         let list: &[(&str, DataType)] = match self {
             Self::Customer => &[
-                ("c_custkey", Int64), ("c_name", Utf8), ("c_address", Utf8), ("c_nationkey", Int64), ("c_phone", Utf8),
-                ("c_acctbal", MONEY), ("c_mktsegment", Utf8), ("c_comment", Utf8),
+                ("c_custkey", Int64),
+                ("c_name", Utf8),
+                ("c_address", Utf8),
+                ("c_nationkey", Int64),
+                ("c_phone", Utf8),
+                ("c_acctbal", MONEY),
+                ("c_mktsegment", Utf8),
+                ("c_comment", Utf8),
             ],
             Self::Lineitem => &[
-                ("l_orderkey", Int64), ("l_partkey", Int64), ("l_suppkey", Int64), ("l_linenumber", Int32),
-                ("l_quantity", MONEY), ("l_extendedprice", MONEY), ("l_discount", MONEY), ("l_tax", MONEY),
-                ("l_returnflag", Utf8), ("l_linestatus", Utf8), ("l_shipdate", Date32), ("l_commitdate", Date32),
-                ("l_receiptdate", Date32), ("l_shipinstruct", Utf8), ("l_shipmode", Utf8), ("l_comment", Utf8),
+                ("l_orderkey", Int64),
+                ("l_partkey", Int64),
+                ("l_suppkey", Int64),
+                ("l_linenumber", Int32),
+                ("l_quantity", MONEY),
+                ("l_extendedprice", MONEY),
+                ("l_discount", MONEY),
+                ("l_tax", MONEY),
+                ("l_returnflag", Utf8),
+                ("l_linestatus", Utf8),
+                ("l_shipdate", Date32),
+                ("l_commitdate", Date32),
+                ("l_receiptdate", Date32),
+                ("l_shipinstruct", Utf8),
+                ("l_shipmode", Utf8),
+                ("l_comment", Utf8),
             ],
             Self::Nation => &[("n_nationkey", Int64), ("n_name", Utf8), ("n_regionkey", Int64), ("n_comment", Utf8)],
             Self::Orders => &[
-                ("o_orderkey", Int64), ("o_custkey", Int64), ("o_orderstatus", Utf8), ("o_totalprice", MONEY),
-                ("o_orderdate", Date32), ("o_orderpriority", Utf8), ("o_clerk", Utf8), ("o_shippriority", Int32),
+                ("o_orderkey", Int64),
+                ("o_custkey", Int64),
+                ("o_orderstatus", Utf8),
+                ("o_totalprice", MONEY),
+                ("o_orderdate", Date32),
+                ("o_orderpriority", Utf8),
+                ("o_clerk", Utf8),
+                ("o_shippriority", Int32),
                 ("o_comment", Utf8),
             ],
             Self::Part => &[
-                ("p_partkey", Int64), ("p_name", Utf8), ("p_mfgr", Utf8), ("p_brand", Utf8), ("p_type", Utf8),
-                ("p_size", Int32), ("p_container", Utf8), ("p_retailprice", MONEY), ("p_comment", Utf8),
+                ("p_partkey", Int64),
+                ("p_name", Utf8),
+                ("p_mfgr", Utf8),
+                ("p_brand", Utf8),
+                ("p_type", Utf8),
+                ("p_size", Int32),
+                ("p_container", Utf8),
+                ("p_retailprice", MONEY),
+                ("p_comment", Utf8),
             ],
             Self::Partsupp => &[
-                ("ps_partkey", Int64), ("ps_suppkey", Int64), ("ps_availqty", Int32), ("ps_supplycost", MONEY),
+                ("ps_partkey", Int64),
+                ("ps_suppkey", Int64),
+                ("ps_availqty", Int32),
+                ("ps_supplycost", MONEY),
                 ("ps_comment", Utf8),
             ],
             Self::Region => &[("r_regionkey", Int64), ("r_name", Utf8), ("r_comment", Utf8)],
             Self::Supplier => &[
-                ("s_suppkey", Int64), ("s_name", Utf8), ("s_address", Utf8), ("s_nationkey", Int64), ("s_phone", Utf8),
-                ("s_acctbal", MONEY), ("s_comment", Utf8),
+                ("s_suppkey", Int64),
+                ("s_name", Utf8),
+                ("s_address", Utf8),
+                ("s_nationkey", Int64),
+                ("s_phone", Utf8),
+                ("s_acctbal", MONEY),
+                ("s_comment", Utf8),
             ],
         };
         list.iter().map(|(name, data_type)| Column::new(*name, data_type.clone(), false)).collect()
@@ -118,7 +157,8 @@ pub(crate) fn scale(schema: &str) -> Option<f64> {
         return Some(0.01);
     }
     let digits = schema.strip_prefix("sf")?;
-    let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '_') && digits.starts_with(|c: char| c.is_ascii_digit());
+    let plain =
+        digits.chars().all(|c| c.is_ascii_digit() || c == '_') && digits.starts_with(|c: char| c.is_ascii_digit());
     let number: f64 = if plain { digits.replacen('_', ".", 1).parse().ok()? } else { return None };
     (number > 0.0 && number <= 1000.0).then_some(number)
 }

@@ -21,7 +21,8 @@ async fn read(scan: &Scan, wanted: usize) -> Vec<RecordBatch> {
     let mut all = Vec::new();
     for split in source().splits(scan, wanted).await.expect("splits").splits {
         let context = ReadContext { batch_rows: 1000, counters: Arc::default() };
-        let rows: Vec<_> = source().read(scan, &split, context).await.expect("opens").try_collect().await.expect("reads");
+        let rows: Vec<_> =
+            source().read(scan, &split, context).await.expect("opens").try_collect().await.expect("reads");
         all.extend(rows);
     }
     all
@@ -29,8 +30,16 @@ async fn read(scan: &Scan, wanted: usize) -> Vec<RecordBatch> {
 
 #[tokio::test]
 async fn every_table_has_its_size_at_scale_0_01() {
-    let sizes =
-        [("customer", 1500), ("lineitem", 60175), ("nation", 25), ("orders", 15000), ("part", 2000), ("partsupp", 8000), ("region", 5), ("supplier", 100)];
+    let sizes = [
+        ("customer", 1500),
+        ("lineitem", 60175),
+        ("nation", 25),
+        ("orders", 15000),
+        ("part", 2000),
+        ("partsupp", 8000),
+        ("region", 5),
+        ("supplier", 100),
+    ];
     for (table, size) in sizes {
         let rows = read(&scan(table).await, 3).await;
         assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), size, "{table}");

@@ -34,9 +34,11 @@ impl OptimizerRule for UniqueName {
         }
         match plan {
             // These keep their own schema; only what they run is renamed inside.
-            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) => {
-                plan.map_children(|child| Ok(Transformed::yes(restored(child)?)))
-            }
+            LogicalPlan::Explain(_)
+            | LogicalPlan::Analyze(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Ddl(_)
+            | LogicalPlan::Copy(_) => plan.map_children(|child| Ok(Transformed::yes(restored(child)?))),
             plan => Ok(Transformed::yes(restored(plan)?)),
         }
     }
@@ -67,7 +69,11 @@ fn can_rename(plan: &LogicalPlan) -> Result<bool> {
             can &= !expr.exists(|expr| {
                 Ok(matches!(
                     expr,
-                    Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_) | Expr::OuterReferenceColumn(..)
+                    Expr::ScalarSubquery(_)
+                        | Expr::InSubquery(_)
+                        | Expr::Exists(_)
+                        | Expr::SetComparison(_)
+                        | Expr::OuterReferenceColumn(..)
                 ))
             })?;
         }
@@ -84,12 +90,13 @@ fn restored(plan: LogicalPlan) -> Result<LogicalPlan> {
     if same {
         return Ok(renamed);
     }
-    let columns = renamed.schema().columns().into_iter().zip(old.iter()).map(|(column, (qualifier, field))| {
-        match column.relation.as_ref() == qualifier && column.name == *field.name() {
-            true => Expr::Column(column),
-            false => Expr::Column(column).alias_qualified(qualifier.cloned(), field.name()),
-        }
-    });
+    let columns =
+        renamed.schema().columns().into_iter().zip(old.iter()).map(|(column, (qualifier, field))| {
+            match column.relation.as_ref() == qualifier && column.name == *field.name() {
+                true => Expr::Column(column),
+                false => Expr::Column(column).alias_qualified(qualifier.cloned(), field.name()),
+            }
+        });
     Ok(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::new(renamed))?))
 }
 

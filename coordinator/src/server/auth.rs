@@ -170,7 +170,9 @@ fn claim(headers: &MetadataMap) -> Result<Claim> {
 fn read_users(path: &Path) -> Result<HashMap<String, String>> {
     let text = crate::config::read_users(path)?;
     let line = |line: &str| match line.split_once(':') {
-        Some((user, password)) if !user.is_empty() && !password.is_empty() => Ok((user.to_owned(), password.to_owned())),
+        Some((user, password)) if !user.is_empty() && !password.is_empty() => {
+            Ok((user.to_owned(), password.to_owned()))
+        }
         _ => Err(Error::invalid(format!("users file {}: each line must be name:password", path.display()))),
     };
     text.lines().map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#')).map(line).collect()

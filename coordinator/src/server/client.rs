@@ -78,7 +78,9 @@ impl Client {
     pub(super) fn fetch(&self, ticket: &Bytes) -> Result<Statement> {
         let found = lock(&self.pending).remove(ticket);
         found.filter(|(made, _)| made.elapsed() < FETCH_WITHIN).map(|(_, statement)| statement).ok_or_else(|| {
-            Error::not_found("the ticket is not known: it was used already, is older than 60 s, or belongs to another session")
+            Error::not_found(
+                "the ticket is not known: it was used already, is older than 60 s, or belongs to another session",
+            )
         })
     }
 }

@@ -9,12 +9,12 @@ use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, Any, Command, DoPutPreparedStatementResult,
-    DoPutUpdateResult, ProstMessageExt, TicketStatementQuery,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, Any, Command,
+    DoPutPreparedStatementResult, DoPutUpdateResult, ProstMessageExt, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, ActionType, CancelFlightInfoRequest, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo,
-    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
+    Action, ActionType, CancelFlightInfoRequest, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint,
+    FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
 use bytes::Bytes;
 use connector_spi::{BatchStream, Error, ErrorKind, Result};
@@ -99,7 +99,11 @@ impl FlightDoor {
             None => (metadata::schema(&command)?.ok_or_else(|| unknown(&command))?, descriptor.cmd.to_vec()),
         };
         let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
-        let info = FlightInfo::new().with_endpoint(endpoint).with_descriptor(descriptor).with_total_records(-1).with_total_bytes(-1);
+        let info = FlightInfo::new()
+            .with_endpoint(endpoint)
+            .with_descriptor(descriptor)
+            .with_total_records(-1)
+            .with_total_bytes(-1);
         info.try_with_schema(&schema).map_err(|cause| Error::internal(cause.to_string()))
     }
 
@@ -124,7 +128,8 @@ impl FlightDoor {
     async fn put(&self, client: &Client, mut data: Streaming<FlightData>) -> Result<Vec<u8>> {
         let broken = |cause: Status| Error::invalid(format!("the upload broke off: {}", cause.message()));
         let first = data.message().await.map_err(broken)?.ok_or_else(|| Error::invalid("the upload is empty"))?;
-        let descriptor = first.flight_descriptor.clone().ok_or_else(|| Error::invalid("the upload names no command"))?;
+        let descriptor =
+            first.flight_descriptor.clone().ok_or_else(|| Error::invalid("the upload names no command"))?;
         let rest = stream::iter([Ok(first)]).chain(data).map_err(FlightError::from);
         match command(&descriptor.cmd)? {
             Command::CommandStatementUpdate(update) => {
@@ -192,7 +197,8 @@ impl FlightDoor {
                 None
             }
             "CancelFlightInfo" => {
-                let request = CancelFlightInfoRequest::decode(&*action.body).map_err(|cause| Error::invalid(cause.to_string()))?;
+                let request = CancelFlightInfoRequest::decode(&*action.body)
+                    .map_err(|cause| Error::invalid(cause.to_string()))?;
                 // 1 = cancelled, 3 = not cancellable here.
                 let status = if Self::cancel(client, request.info) { 1 } else { 3 };
                 Some(arrow_flight::CancelFlightInfoResult { status }.encode_to_vec())
@@ -244,18 +250,25 @@ fn packed<T: ProstMessageExt>(body: &[u8]) -> Result<T> {
 }
 
 /// Rows of parameter values.
-async fn values(data: impl Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static) -> Result<Vec<Vec<ScalarValue>>> {
+async fn values(
+    data: impl Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static,
+) -> Result<Vec<Vec<ScalarValue>>> {
     let wrong = |cause: &dyn std::fmt::Display| Error::invalid(format!("the parameter values cannot be read: {cause}"));
     let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
     let mut rows = Vec::new();
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|cause| wrong(&cause))?;
         for row in 0..batch.num_rows() {
-            let cell = |column: &arrow::array::ArrayRef| ScalarValue::try_from_array(column, row).map_err(|cause| wrong(&cause));
+            let cell = |column: &arrow::array::ArrayRef| {
+                ScalarValue::try_from_array(column, row).map_err(|cause| wrong(&cause))
+            };
             rows.push(batch.columns().iter().map(cell).collect::<Result<Vec<_>>>()?);
         }
         if rows.len() > 100_000 {
-            return Err(Error::new(ErrorKind::ResourceExhausted, "at most 100000 rows of parameters are accepted at once"));
+            return Err(Error::new(
+                ErrorKind::ResourceExhausted,
+                "at most 100000 rows of parameters are accepted at once",
+            ));
         }
     }
     Ok(rows)
@@ -304,7 +317,9 @@ impl FlightService for FlightDoor {
                 Some(statement) => statement.prepared.schema,
                 None => metadata::schema(&command)?.ok_or_else(|| unknown(&command))?,
             };
-            SchemaAsIpc::new(&schema, &IpcWriteOptions::default()).try_into().map_err(|cause: arrow::error::ArrowError| Error::internal(cause.to_string()))
+            SchemaAsIpc::new(&schema, &IpcWriteOptions::default())
+                .try_into()
+                .map_err(|cause: arrow::error::ArrowError| Error::internal(cause.to_string()))
         };
         Ok(Response::new(told.await.map_err(|error| status(&error))?))
     }
@@ -335,7 +350,9 @@ impl FlightService for FlightDoor {
 
     async fn list_actions(&self, request: Request<Empty>) -> Answer<Self::ListActionsStream> {
         self.caller(&request).await?;
-        let action = |(name, text): &(&str, &str)| Ok(ActionType { r#type: (*name).to_owned(), description: (*text).to_owned() });
+        let action = |(name, text): &(&str, &str)| {
+            Ok(ActionType { r#type: (*name).to_owned(), description: (*text).to_owned() })
+        };
         Ok(Response::new(stream::iter(ACTIONS.iter().map(action)).boxed()))
     }
 

@@ -9,7 +9,11 @@ use tokio::net::TcpListener;
 use crate::Coordinator;
 
 /// Serves `/health`, `/ready` and `/metrics` until `stop` ends.
-pub(crate) async fn serve_http(coordinator: Coordinator, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) {
+pub(crate) async fn serve_http(
+    coordinator: Coordinator,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
     let routes = Router::new()
         .route("/health", get(ready))
         .route("/ready", get(ready))

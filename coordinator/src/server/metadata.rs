@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use arrow_flight::sql::{Command, CommandGetDbSchemas, CommandGetTables, XdbcDataType};
 use arrow_flight::sql::metadata::{XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder};
+use arrow_flight::sql::{Command, CommandGetDbSchemas, CommandGetTables, XdbcDataType};
 use connector_spi::{Error, Result, TableKind, TableName};
 use connectors::{Catalog, resolve};
 
@@ -28,7 +28,9 @@ pub(super) fn schema(command: &Command) -> Result<Option<SchemaRef>> {
         Command::CommandGetSqlInfo(query) => query.into_builder(sql_info::data()?).schema(),
         Command::CommandGetXdbcTypeInfo(query) => query.into_builder(&types()?).schema(),
         Command::CommandGetPrimaryKeys(_) => primary_keys(),
-        Command::CommandGetExportedKeys(_) | Command::CommandGetImportedKeys(_) | Command::CommandGetCrossReference(_) => foreign_keys(),
+        Command::CommandGetExportedKeys(_)
+        | Command::CommandGetImportedKeys(_)
+        | Command::CommandGetCrossReference(_) => foreign_keys(),
         _ => return Ok(None),
     }))
 }
@@ -51,9 +53,9 @@ pub(super) async fn answer(coordinator: &Coordinator, command: Command) -> Resul
         Command::CommandGetSqlInfo(query) => query.into_builder(sql_info::data()?).build().map_err(failed)?,
         Command::CommandGetXdbcTypeInfo(query) => query.into_builder(&types()?).build().map_err(failed)?,
         Command::CommandGetPrimaryKeys(_) => RecordBatch::new_empty(primary_keys()),
-        Command::CommandGetExportedKeys(_) | Command::CommandGetImportedKeys(_) | Command::CommandGetCrossReference(_) => {
-            RecordBatch::new_empty(foreign_keys())
-        }
+        Command::CommandGetExportedKeys(_)
+        | Command::CommandGetImportedKeys(_)
+        | Command::CommandGetCrossReference(_) => RecordBatch::new_empty(foreign_keys()),
         _ => return Ok(None),
     }))
 }

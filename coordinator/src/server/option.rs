@@ -61,7 +61,8 @@ struct CloseResult {
 
 /// Answers `SetSessionOptions`. Errors: `INVALID` for a message that is none.
 pub(super) fn set(client: &Client, body: &[u8]) -> Result<Vec<u8>> {
-    let request = SetRequest::decode(body).map_err(|cause| Error::invalid(format!("not a SetSessionOptions message: {cause}")))?;
+    let request = SetRequest::decode(body)
+        .map_err(|cause| Error::invalid(format!("not a SetSessionOptions message: {cause}")))?;
     let mut errors = HashMap::new();
     for (name, value) in request.options {
         let text = match value.value {
@@ -82,7 +83,8 @@ pub(super) fn set(client: &Client, body: &[u8]) -> Result<Vec<u8>> {
 /// Answers `GetSessionOptions`.
 pub(super) fn get(client: &Client) -> Vec<u8> {
     let (catalog, schema) = client.session.location();
-    let all = client.session.settings().into_iter().chain([("catalog".to_owned(), catalog), ("schema".to_owned(), schema)]);
+    let all =
+        client.session.settings().into_iter().chain([("catalog".to_owned(), catalog), ("schema".to_owned(), schema)]);
     let value = |text| OptionValue { value: Some(Value::Text(text)) };
     GetResult { options: all.map(|(name, text)| (name, value(text))).collect() }.encode_to_vec()
 }

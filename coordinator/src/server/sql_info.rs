@@ -116,9 +116,12 @@ fn build() -> arrow_flight::error::Result<SqlInfoData> {
         let limit: i64 = if name == SqlInfo::SqlMaxStatementLength { 1_000_000 } else { 0 };
         info.append(name, limit);
     }
-    let keywords: &[&str] = &["CATALOG", "CATALOGS", "DESCRIBE", "ILIKE", "KILL", "PUSHDOWN", "QUALIFY", "RESET", "SCHEMAS", "USING"];
+    let keywords: &[&str] =
+        &["CATALOG", "CATALOGS", "DESCRIBE", "ILIKE", "KILL", "PUSHDOWN", "QUALIFY", "RESET", "SCHEMAS", "USING"];
     let numeric: &[&str] = &["abs", "ceil", "exp", "floor", "ln", "log10", "power", "random", "round", "sign", "sqrt"];
-    let string: &[&str] = &["ascii", "concat", "left", "length", "lower", "ltrim", "replace", "right", "rtrim", "substr", "trim", "upper"];
+    let string: &[&str] = &[
+        "ascii", "concat", "left", "length", "lower", "ltrim", "replace", "right", "rtrim", "substr", "trim", "upper",
+    ];
     let date: &[&str] = &["date_part", "date_trunc", "extract", "now", "to_timestamp"];
     info.append(SqlInfo::SqlKeywords, keywords);
     info.append(SqlInfo::SqlNumericFunctions, numeric);

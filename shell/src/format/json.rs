@@ -46,7 +46,8 @@ impl Writer for Json<'_> {
                 (false, _) => "",
             };
             self.out.write_all(start.as_bytes())?;
-            let fields = self.names.iter().zip(&columns).map(|(name, column)| Ok(format!("{name}:{}", value(column, row)?)));
+            let fields =
+                self.names.iter().zip(&columns).map(|(name, column)| Ok(format!("{name}:{}", value(column, row)?)));
             write!(self.out, "{{{}}}", fields.collect::<io::Result<Vec<_>>>()?.join(","))?;
             if !self.array {
                 self.out.write_all(b"\n")?;
@@ -76,14 +77,16 @@ fn value(column: &RecordBatch, row: usize) -> io::Result<String> {
         DataType::LargeList(_) => items(array.as_list::<i64>().value(row)),
         DataType::FixedSizeList(..) => items(array.as_fixed_size_list().value(row)),
         DataType::Struct(fields) => {
-            let parts = fields.iter().zip(array.as_struct().columns()).map(|(field, inner)| {
-                Ok(format!("{}:{}", quoted(field.name()), value(&Values::of_one(inner)?, row)?))
-            });
+            let parts = fields
+                .iter()
+                .zip(array.as_struct().columns())
+                .map(|(field, inner)| Ok(format!("{}:{}", quoted(field.name()), value(&Values::of_one(inner)?, row)?)));
             Ok(format!("{{{}}}", parts.collect::<io::Result<Vec<_>>>()?.join(",")))
         }
         data_type => {
             let text = Values::of(column)?.text(0, row)?.unwrap_or_default();
-            let bare = *data_type == DataType::Boolean || (data_type.is_numeric() && text.parse::<f64>().is_ok_and(f64::is_finite));
+            let bare = *data_type == DataType::Boolean
+                || (data_type.is_numeric() && text.parse::<f64>().is_ok_and(f64::is_finite));
             Ok(if bare { text } else { quoted(&text) })
         }
     }

@@ -69,7 +69,11 @@ impl<'a> Table<'a> {
             None => {
                 let dashes = self.widths.iter().zip(&self.right);
                 let dashes: Vec<String> = dashes
-                    .map(|(width, right)| if *right { format!("{}:", "-".repeat((*width).max(2) - 1)) } else { "-".repeat(*width) })
+                    .map(
+                        |(width, right)| {
+                            if *right { format!("{}:", "-".repeat((*width).max(2) - 1)) } else { "-".repeat(*width) }
+                        },
+                    )
                     .collect();
                 self.line(&dashes)?;
             }

@@ -20,7 +20,9 @@ impl<'a> Separated<'a> {
     pub(super) fn csv(schema: &SchemaRef, out: &'a mut (dyn Write + Send)) -> io::Result<Self> {
         Self::start(schema, out, ",", |value| match value {
             None => String::new(),
-            Some(text) if text.is_empty() || text.contains([',', '"', '\n', '\r']) => format!("\"{}\"", text.replace('"', "\"\"")),
+            Some(text) if text.is_empty() || text.contains([',', '"', '\n', '\r']) => {
+                format!("\"{}\"", text.replace('"', "\"\""))
+            }
             Some(text) => text,
         })
     }
@@ -33,7 +35,12 @@ impl<'a> Separated<'a> {
         })
     }
 
-    fn start(schema: &SchemaRef, out: &'a mut (dyn Write + Send), separator: &'static str, cell: fn(Option<String>) -> String) -> io::Result<Self> {
+    fn start(
+        schema: &SchemaRef,
+        out: &'a mut (dyn Write + Send),
+        separator: &'static str,
+        cell: fn(Option<String>) -> String,
+    ) -> io::Result<Self> {
         let names: Vec<String> = schema.fields().iter().map(|field| cell(Some(field.name().clone()))).collect();
         writeln!(out, "{}", names.join(separator))?;
         Ok(Self { out, separator, cell })

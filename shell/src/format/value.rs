@@ -49,6 +49,7 @@ fn is_bytes(data_type: &DataType) -> bool {
 impl Values<'_> {
     /// One column as a batch, for values inside lists and structs.
     pub(super) fn of_one(array: &std::sync::Arc<dyn Array>) -> io::Result<RecordBatch> {
-        RecordBatch::try_from_iter_with_nullable([("value", std::sync::Arc::clone(array), true)]).map_err(io::Error::other)
+        RecordBatch::try_from_iter_with_nullable([("value", std::sync::Arc::clone(array), true)])
+            .map_err(io::Error::other)
     }
 }

@@ -1,0 +1,67 @@
+# The commands of the house; continuous integration calls the same. `just` lists them.
+
+_list:
+    @just --list --unsorted
+
+# Type-check everything
+check:
+    cargo check --workspace --all-targets
+
+# Format
+fmt:
+    cargo fmt
+
+# Lint as continuous integration does
+lint:
+    cargo fmt --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Install what the tests need and pass all of them
+test:
+    sql-tests/run
+
+# Run a folder of sqllogictest files against a server: just slt DIR [HOST:PORT] [known-failures file]
+slt dir server="127.0.0.1:32010" known="":
+    cargo build -q --workspace && "${CARGO_TARGET_DIR:-target}/debug/slt" {{dir}} --server {{server}} {{ if known == "" { "" } else { "--known " + known } }}
+
+# Fill the expected rows of cases from the oracle (DuckDB), never from Tributary
+bless +files:
+    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/bless {{files}}
+
+# Start Postgres and S3 for the tests and print their addresses
+servers:
+    sql-tests/servers/up
+
+# Stop them
+servers-down:
+    sql-tests/servers/down
+
+# A server and three workers on the shipped example catalogs, until Ctrl-C
+cluster workers="3":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build -q --workspace
+    binary=${CARGO_TARGET_DIR:-target}/debug/tributary
+    TRIBUTARY_CLUSTER_SECRET=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+    export TRIBUTARY_CLUSTER_SECRET
+    trap 'kill $(jobs -p) 2>/dev/null' EXIT
+    $binary server --catalogs examples/catalogs --listen 127.0.0.1:32010 --http 127.0.0.1:8047 &
+    for _ in $(seq {{workers}}); do $binary worker --coordinator 127.0.0.1:32010 --listen 127.0.0.1:0 & done
+    wait
+
+# A shell on the test servers' catalogs: just play
+play catalogs="sql-tests/etc/catalogs":
+    eval "$(sql-tests/servers/up)" && cargo run -q -p tributary -- sql --catalogs {{catalogs}}
+
+# TPC-H at a scale factor, release build, rows compared with DuckDB's
+bench scale="1":
+    cargo build --release --workspace
+    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/tpch --binary "${CARGO_TARGET_DIR:-target}/release/tributary" --scale {{scale}} --pushdown exact
+
+# The documentation of the code
+docs:
+    cargo doc --workspace --no-deps
+
+# The container image
+image:
+    docker build -t tributary .
