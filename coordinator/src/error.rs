@@ -81,6 +81,7 @@ fn known(error: &DataFusionError) -> Option<Error> {
         DataFusionError::ArrowError(inner, _) if matches!(**inner, ArrowError::DivideByZero) => {
             Some(Error::invalid("division by zero"))
         }
+        DataFusionError::ArrowError(inner, _) => cast_error(&inner.to_string()),
         DataFusionError::External(inner) if inner.to_string().contains("RecursionLimitExceeded") => Some(nested()),
         _ => None,
     }
@@ -148,6 +149,16 @@ fn clipped(text: &str) -> String {
 fn nested() -> Error {
     Error::new(ErrorKind::ResourceExhausted, "the statement is nested too deep; at most 50 levels are accepted")
         .hint("Put inner parts into a WITH clause.")
+}
+
+/// "Cast error: Cannot cast string 'abc' to value of Int32 type", in the words of SQL.
+fn cast_error(text: &str) -> Option<Error> {
+    let (value, rest) = text.split_once("Cannot cast string '")?.1.rsplit_once("' to value of ")?;
+    let name = rest.split(' ').next()?;
+    let data_type = name
+        .parse::<datafusion::arrow::datatypes::DataType>()
+        .map_or_else(|_| name.to_lowercase(), |t| connectors::sql_type(&t));
+    Some(Error::invalid(format!("cannot cast '{value}' to {data_type}")))
 }
 
 fn function_error(text: &str) -> Option<Error> {

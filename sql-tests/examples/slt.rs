@@ -148,7 +148,7 @@ fn check<T: sqllogictest::ColumnType>(record: &Record<T>) -> Option<(&str, u32)>
 }
 
 async fn run(options: &Options, address: &str, path: &Path, name: &str) -> Result<Tally> {
-    let schema = case::schema(name);
+    let schema = case::schema(name.strip_suffix(".slt").unwrap_or(name));
     let login = || Client::login(address, &options.user, &options.password);
     if !options.plain {
         login().await?.update(&format!("CREATE SCHEMA IF NOT EXISTS memory.{schema}")).await?;

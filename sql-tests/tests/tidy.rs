@@ -10,7 +10,10 @@ use sql_tests::cluster::root;
 /// Lines above which a file needs a reason to be so long.
 const LONG: usize = 500;
 /// Files that may be longer, with the reason.
-const LONG_FOR_A_REASON: [(&str, &str); 0] = [];
+const LONG_FOR_A_REASON: [(&str, &str); 1] = [(
+    "connectors/postgres/tests/conformance/grid.rs",
+    "one entry for each type of Postgres and operator, best read side by side",
+)];
 const BANNED: [&str; 8] = ["utils", "util", "common", "helpers", "misc", "manager", "impl", "base"];
 
 /// Which crates of ours a crate may depend on: the arrows of the house.
@@ -97,7 +100,9 @@ fn manifests() -> Result<Vec<(String, BTreeSet<String>)>> {
 fn each_file_says_first_what_it_is() -> Result<()> {
     let mut offences = Vec::new();
     for path in rust_files()? {
-        if !read(&path)?.starts_with("//! ") {
+        let text = read(&path)?;
+        // A connector's crate documentation is its manual page.
+        if !text.starts_with("//! ") && !text.starts_with("#![doc = include_str!(\"../README.md\")]") {
             offences.push(path.display().to_string());
         }
     }
@@ -149,7 +154,7 @@ fn crates_depend_only_along_the_arrows() -> Result<()> {
 fn the_contract_knows_nothing_of_the_wire() -> Result<()> {
     let manifests = manifests()?;
     let (_, dependencies) = manifests.iter().find(|(name, _)| name == "connector-spi").context("connector-spi")?;
-    let offences = ["tonic", "arrow-flight", "datafusion", "datafusion-distributed", "axum", "tokio-postgres"];
+    let offences = ["tonic", "arrow-flight", "datafusion-distributed", "axum", "tokio-postgres"];
     none(
         offences.iter().filter(|name| dependencies.contains(**name)).map(|name| (*name).to_owned()).collect(),
         "connector-spi depends on",

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder, Int16Builder,
-    Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringBuilder, Time64MicrosecondBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
+    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringBuilder,
+    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{Field, IntervalMonthDayNano};
@@ -53,7 +53,7 @@ impl Cells {
             Kind::Numeric { precision, scale } => {
                 Self::Numeric(Decimal128Builder::new().with_data_type(kind.data_type()), *precision, *scale)
             }
-            Kind::Text { .. } | Kind::Opaque { .. } => Self::Text(StringBuilder::new()),
+            Kind::Text(_) | Kind::Char(_) | Kind::Other => Self::Text(StringBuilder::new()),
             Kind::Uuid => Self::Uuid(StringBuilder::new()),
             Kind::Bytea => Self::Bytea(BinaryBuilder::new()),
             Kind::Date => Self::Date(Date32Builder::new()),
@@ -62,9 +62,12 @@ impl Cells {
                 Self::Moment(TimestampMicrosecondBuilder::new().with_data_type(kind.data_type()))
             }
             Kind::Interval => Self::Interval(IntervalMonthDayNanoBuilder::new()),
-            Kind::Array(item) => {
-                Self::Array { items: Box::new(Self::new(item)), lengths: Vec::new(), valid: Vec::new(), kind: (**item).clone() }
-            }
+            Kind::Array(item) => Self::Array {
+                items: Box::new(Self::new(item)),
+                lengths: Vec::new(),
+                valid: Vec::new(),
+                kind: (**item).clone(),
+            },
         }
     }
 
@@ -78,18 +81,21 @@ impl Cells {
             Self::Oid(cells) => {
                 cells.append_option(bytes.map(|b| fixed(b).map(|b| i64::from(u32::from_be_bytes(b)))).transpose()?);
             }
-            Self::Float4(cells) => cells.append_option(bytes.map(|b| fixed(b).map(f32::from_be_bytes)).transpose()?),
-            Self::Float8(cells) => cells.append_option(bytes.map(|b| fixed(b).map(f64::from_be_bytes)).transpose()?),
+            Self::Float4(cells) => cells.append_option(bytes.map(float4).transpose()?),
+            Self::Float8(cells) => cells.append_option(bytes.map(float8).transpose()?),
             Self::Numeric(cells, precision, scale) => {
                 cells.append_option(bytes.map(|b| decimal(b, *precision, *scale)).transpose()?);
             }
             Self::Text(cells) => {
                 cells.append_option(bytes.map(|b| std::str::from_utf8(b).map_err(|_| "is not UTF-8")).transpose()?);
             }
-            Self::Uuid(cells) => cells.append_option(bytes.map(|b| fixed(b).map(uuid)).transpose()?),
+            Self::Uuid(cells) => match bytes {
+                Some(bytes) => append_uuid(cells, &fixed(bytes)?),
+                None => cells.append_null(),
+            },
             Self::Bytea(cells) => cells.append_option(bytes),
             Self::Date(cells) => cells.append_option(bytes.map(date).transpose()?),
-            Self::Time(cells) => cells.append_option(bytes.map(|b| fixed(b).map(i64::from_be_bytes)).transpose()?),
+            Self::Time(cells) => cells.append_option(bytes.map(time).transpose()?),
             Self::Moment(cells) => cells.append_option(bytes.map(moment).transpose()?),
             Self::Interval(cells) => cells.append_option(bytes.map(interval).transpose()?),
             Self::Array { items, lengths, valid, .. } => {
@@ -140,6 +146,25 @@ fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Result<&'a [u8; N], Misfit>
     Ok(head)
 }
 
+/// Postgres knows one NaN, and stores whatever bits it was given.
+fn float4(bytes: &[u8]) -> Result<f32, Misfit> {
+    let value = f32::from_be_bytes(fixed(bytes)?);
+    Ok(if value.is_nan() { f32::NAN } else { value })
+}
+
+/// As [`float4`].
+fn float8(bytes: &[u8]) -> Result<f64, Misfit> {
+    let value = f64::from_be_bytes(fixed(bytes)?);
+    Ok(if value.is_nan() { f64::NAN } else { value })
+}
+
+fn time(bytes: &[u8]) -> Result<i64, Misfit> {
+    match i64::from_be_bytes(fixed(bytes)?) {
+        micros @ 0..86_400_000_000 => Ok(micros),
+        _ => Err("is 24:00:00, which a time here cannot be"),
+    }
+}
+
 fn date(bytes: &[u8]) -> Result<i32, Misfit> {
     match i32::from_be_bytes(fixed(bytes)?) {
         i32::MAX | i32::MIN => Err("is infinite, which a date here cannot be"),
@@ -163,9 +188,17 @@ fn interval(bytes: &[u8]) -> Result<IntervalMonthDayNano, Misfit> {
     Ok(IntervalMonthDayNano::new(months, days, nanos))
 }
 
-fn uuid(bytes: [u8; 16]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+fn append_uuid(cells: &mut StringBuilder, bytes: &[u8; 16]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    cells.append_value(text);
 }
 
 /// A numeric: digits of base 10,000 with the weight of the first, as a number of `scale` decimals.
@@ -254,7 +287,70 @@ mod tests {
             assert!(decimal(&numeric(&[], 0, sign), 12, 2).is_err());
         }
         assert!(decimal(&numeric(&[1], 3, 0), 5, 2).is_err());
+        assert!(decimal(&numeric(&[1], i16::MAX, 0), 5, 2).is_err());
+        assert!(decimal(&numeric(&[1], i16::MIN, 0), 5, 2).is_err());
         assert!(decimal(&[0, 1], 5, 2).is_err());
+        assert!(time(&86_400_000_000_i64.to_be_bytes()).is_err());
+        assert!(moment(&(i64::MAX - 1).to_be_bytes()).is_err());
         assert!(moment(&i64::MAX.to_be_bytes()).is_err() && date(&i32::MIN.to_be_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_uuid_is_in_lower_case_with_dashes() {
+        let mut cells = Cells::new(&Kind::Uuid);
+        let bytes: Vec<u8> = (0..16).map(|n| n * 17).collect();
+        cells.push(Some(&bytes)).expect("a uuid");
+        let found = cells.finish().expect("finished");
+        assert_eq!(
+            arrow::util::display::array_value_to_string(&found, 0).expect("text"),
+            "00112233-4455-6677-8899-aabbccddeeff"
+        );
+    }
+
+    #[test]
+    fn every_nan_is_the_same() {
+        for bits in [f64::NAN.to_bits(), (-f64::NAN).to_bits(), 0x7ff0_0000_0000_0001] {
+            assert_eq!(float8(&bits.to_be_bytes()).expect("a number").to_bits(), f64::NAN.to_bits());
+        }
+        assert_eq!(float8(&(-0.0_f64).to_be_bytes()).expect("a number").to_bits(), (-0.0_f64).to_bits());
+    }
+
+    #[test]
+    fn bytes_that_are_cut_off_are_an_error_for_every_kind() {
+        let list = Kind::Array(Box::new(Kind::Int4));
+        let kinds = [
+            Kind::Bool,
+            Kind::Int2,
+            Kind::Int4,
+            Kind::Int8,
+            Kind::Oid,
+            Kind::Float4,
+            Kind::Float8,
+            Kind::Date,
+            Kind::Time,
+        ];
+        let more = [
+            Kind::Timestamp,
+            Kind::Timestamptz,
+            Kind::Uuid,
+            Kind::Interval,
+            Kind::Numeric { precision: 5, scale: 2 },
+            list,
+        ];
+        for kind in kinds.into_iter().chain(more) {
+            assert!(Cells::new(&kind).push(Some(&[])).is_err(), "{kind:?}");
+            assert!(Cells::new(&kind).push(Some(&[0; 3])).is_err(), "{kind:?}");
+        }
+        assert!(Cells::new(&Kind::Other).push(Some(&[0xff])).is_err());
+    }
+
+    #[test]
+    fn an_array_with_a_wild_length_is_an_error() {
+        let head = |words: &[i32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        let mut cells = Cells::new(&Kind::Array(Box::new(Kind::Int4)));
+        for words in [&[1, 0, 23, i32::MAX, 1][..], &[1, 0, 23, -1, 1], &[2, 0, 23, 1, 1, 1, 1], &[1, 0, 23, 1, 1, 400]]
+        {
+            assert!(cells.push(Some(&head(words))).is_err(), "{words:?}");
+        }
     }
 }

@@ -9,15 +9,18 @@ use connector_spi::{Error, ErrorKind, Result, Scan};
 use crate::cell::Cells;
 use crate::types::Kind;
 
+/// A batch ends at this many bytes of values, whatever its rows: offsets of a column are 32 bits.
+const BATCH_BYTES: usize = 16 << 20;
+
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
 /// Bytes of COPY in, batches out.
 pub(crate) struct Decoder {
     schema: SchemaRef,
-    names: Vec<String>,
     table: String,
     columns: Vec<Cells>,
     rows: usize,
+    bytes: usize,
     batch_rows: usize,
     /// Bytes of a row that is not whole yet.
     left: Vec<u8>,
@@ -28,14 +31,14 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Errors: `INTERNAL` for a scan that this connector did not make.
     pub(crate) fn new(scan: &Scan, batch_rows: usize) -> Result<Self> {
-        let kind = |at: &usize| Kind::parse(&scan.columns[*at].native).ok_or_else(|| Error::internal("a column has no type of Postgres"));
+        let kind = |at: &usize| Kind::of_column(&scan.columns[*at]);
         let kinds = scan.projection.iter().map(kind).collect::<Result<Vec<_>>>()?;
         Ok(Self {
             schema: scan.schema(),
-            names: scan.projection.iter().map(|at| scan.columns[*at].name.clone()).collect(),
-            table: scan.table.to_string(),
+            table: format!("{}.{}", scan.catalog, scan.table),
             columns: kinds.iter().map(Cells::new).collect(),
             rows: 0,
+            bytes: 0,
             batch_rows: batch_rows.max(1),
             left: Vec::new(),
             started: false,
@@ -62,7 +65,8 @@ impl Decoder {
     /// The last batch. Errors: `UNAVAILABLE` where the end of the data never came.
     pub(crate) fn end(&mut self) -> Result<Option<RecordBatch>> {
         if !self.ended {
-            return Err(Error::unavailable(format!("Postgres ended the read of table \"{}\" before its end", self.table)));
+            let text = format!("Postgres sent only a part of the rows of table \"{}\"", self.table);
+            return Err(Error::unavailable(text));
         }
         if self.rows > 0 { self.batch().map(Some) } else { Ok(None) }
     }
@@ -80,41 +84,54 @@ impl Decoder {
                 self.ended = true;
             } else {
                 self.row(&bytes[at..at + length])?;
-                if self.rows == self.batch_rows {
+                if self.rows >= self.batch_rows || self.bytes >= BATCH_BYTES {
                     full.push(self.batch()?);
                 }
             }
             at += length;
         }
+        if self.ended && at < bytes.len() {
+            return Err(broken("there is more after its end"));
+        }
         Ok(at)
     }
 
     fn row(&mut self, row: &[u8]) -> Result<()> {
-        let mut at = 2;
-        for (cells, name) in self.columns.iter_mut().zip(&self.names) {
-            let length = length_at(row, at).ok_or_else(|| broken("a row has fewer columns than were asked for"))?;
-            at += 4;
-            let value = match usize::try_from(length) {
-                Err(_) => None,
-                Ok(length) => {
-                    let value = &row[at..at + length];
-                    at += length;
-                    Some(value)
-                }
+        if row[..2] != u16::try_from(self.columns.len()).unwrap_or(u16::MAX).to_be_bytes() {
+            return Err(broken("a row has another number of columns than were asked for"));
+        }
+        let mut rest = &row[2..];
+        for (at, cells) in self.columns.iter_mut().enumerate() {
+            let (length, after) = rest.split_first_chunk().ok_or_else(|| broken("a row is cut off"))?;
+            rest = after;
+            let mut value = None;
+            if let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) {
+                let (found, after) = rest.split_at_checked(length).ok_or_else(|| broken("a row is cut off"))?;
+                (value, rest) = (Some(found), after);
+            }
+            let field = self.schema.field(at);
+            let pushed = match value {
+                None if !field.is_nullable() => Err("is NULL, which it could not be when the query was planned"),
+                value => cells.push(value),
             };
-            cells.push(value).map_err(|misfit| {
-                let text = format!("a value of column \"{name}\" of table \"{}\" {misfit}", self.table);
-                Error::new(ErrorKind::BadData, text).with("column", name).hint("Leave the column or the row out of the query.")
+            pushed.map_err(|misfit| {
+                let text = format!("a value of column \"{}\" of table \"{}\" {misfit}", field.name(), self.table);
+                Error::new(ErrorKind::BadData, text)
+                    .with("column", field.name())
+                    .hint("Leave the column or the row out of the query, or read it by a view that casts it to text.")
             })?;
         }
         self.rows += 1;
+        self.bytes += row.len();
         Ok(())
     }
 
     fn batch(&mut self) -> Result<RecordBatch> {
+        self.bytes = 0;
         let arrays = self.columns.iter_mut().map(Cells::finish).collect::<std::result::Result<Vec<_>, _>>();
         let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
-        let batch = arrays.and_then(|arrays| RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options));
+        let batch =
+            arrays.and_then(|arrays| RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options));
         batch.map_err(|cause| Error::internal(format!("a batch of table \"{}\" is not whole: {cause}", self.table)))
     }
 }
@@ -140,7 +157,9 @@ fn header(bytes: &[u8]) -> Result<Option<usize>> {
 
 /// The length of the first row, or of the end mark, once it is all there.
 fn whole_row(bytes: &[u8]) -> Result<Option<usize>> {
-    let Some(fields) = bytes.get(..2).and_then(|bytes| bytes.try_into().ok()).map(i16::from_be_bytes) else { return Ok(None) };
+    let Some(fields) = bytes.get(..2).and_then(|bytes| bytes.try_into().ok()).map(i16::from_be_bytes) else {
+        return Ok(None);
+    };
     if fields < 0 {
         return Ok(Some(2));
     }
@@ -164,11 +183,15 @@ mod tests {
     use connector_spi::{Column, Table, TableName};
 
     use super::*;
+    use crate::types::Collation;
 
     fn decoder(batch_rows: usize) -> Decoder {
-        let column = |name: &str, kind: Kind| Column::new(name, kind.data_type(), true).with_native(kind.native());
+        let column = |name: &str, kind: Kind| {
+            Column::new(name, kind.data_type(), true).with_native(kind.native().expect("kept"))
+        };
         let list = Kind::Array(Box::new(Kind::Int4));
-        let table = Table::new(vec![column("n", Kind::Int4), column("t", Kind::Text { deterministic: true }), column("l", list)]);
+        let table =
+            Table::new(vec![column("n", Kind::Int4), column("t", Kind::Text(Collation::Bytes)), column("l", list)]);
         Decoder::new(&Scan::new("pg", TableName::new("s", "t"), &table), batch_rows).expect("decoder")
     }
 
@@ -186,7 +209,10 @@ mod tests {
             field(&mut bytes, (n % 2 == 0).then_some(&n.to_be_bytes()));
             field(&mut bytes, Some("ä".repeat(n as usize % 3).as_bytes()));
             let list = [1, 1, 23, 2, 1].iter().flat_map(|n: &i32| n.to_be_bytes()).collect::<Vec<_>>();
-            field(&mut bytes, Some(&[list.as_slice(), &4_i32.to_be_bytes(), &n.to_be_bytes(), &(-1_i32).to_be_bytes()].concat()));
+            field(
+                &mut bytes,
+                Some(&[list.as_slice(), &4_i32.to_be_bytes(), &n.to_be_bytes(), &(-1_i32).to_be_bytes()].concat()),
+            );
         }
         bytes.extend((-1_i16).to_be_bytes());
         bytes
@@ -223,5 +249,39 @@ mod tests {
     #[test]
     fn other_bytes_are_refused() {
         assert!(decoder(10).push(b"not a copy at all").is_err());
+    }
+
+    #[test]
+    fn a_row_of_other_columns_or_after_the_end_is_refused() {
+        let head = [SIGNATURE.as_slice(), &[0; 8]].concat();
+        for wrong in [&2_i16.to_be_bytes()[..], &4_i16.to_be_bytes()] {
+            let fields = [&head, wrong, &[0xff; 16]].concat();
+            assert!(decoder(10).push(&fields).is_err());
+        }
+        assert!(decoder(10).push(&[data(1), vec![0]].concat()).is_err());
+        let negative = [&head[..], &3_i16.to_be_bytes(), &(-2_i32).to_be_bytes()].concat();
+        assert!(decoder(10).push(&negative).is_err());
+    }
+
+    #[test]
+    fn null_in_a_column_without_null_is_named() {
+        let column = Column::new("n", Kind::Int4.data_type(), false).with_native(Kind::Int4.native().expect("kept"));
+        let scan = Scan::new("pg", TableName::new("s", "t"), &Table::new(vec![column]));
+        let bytes = [SIGNATURE.as_slice(), &[0; 8], &1_i16.to_be_bytes(), &(-1_i32).to_be_bytes()].concat();
+        let error = Decoder::new(&scan, 10).expect("decoder").push(&bytes).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::BadData);
+        assert!(error.message().starts_with("a value of column \"n\" of table \"pg.s.t\" is NULL"), "{error}");
+    }
+
+    #[test]
+    fn a_batch_ends_before_its_offsets_overflow() {
+        let column = Column::new("t", Kind::Other.data_type(), true).with_native(Kind::Other.native().expect("kept"));
+        let scan = Scan::new("pg", TableName::new("s", "t"), &Table::new(vec![column]));
+        let mut decoder = Decoder::new(&scan, 1_000_000).expect("decoder");
+        decoder.push(&[SIGNATURE.as_slice(), &[0; 8]].concat()).expect("header");
+        let length = BATCH_BYTES / 2;
+        let row = [&1_i16.to_be_bytes()[..], &(length as i32).to_be_bytes(), &vec![b'a'; length]].concat();
+        assert!(decoder.push(&row).expect("a row").is_empty());
+        assert_eq!(decoder.push(&row).expect("a row").len(), 1);
     }
 }

@@ -1,53 +1,111 @@
 //! The driver's errors as the contract's; never with a password.
 
-use connector_spi::{Error, ErrorKind};
-use tokio_postgres::error::SqlState;
+use connector_spi::{Error, ErrorKind, Retry};
+use tokio_postgres::error::{DbError, SqlState};
 
 /// Where an error happened, for its text.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) address: String,
     pub(crate) user: String,
-    /// `schema.table`, where one is concerned.
+    /// `catalog.schema.table`, where one is concerned.
     pub(crate) table: Option<String>,
 }
 
-/// An error of a connection attempt.
+/// An error while a connection is made.
 pub(crate) fn connecting(error: &tokio_postgres::Error, place: &Place) -> Error {
-    if error.as_db_error().is_some() {
-        return running(error, place);
+    if let Some(answer) = error.as_db_error() {
+        return answered(answer, place);
     }
-    Error::unavailable(format!("could not connect to Postgres at {}: {}", place.address, root(error)))
+    let address = &place.address;
+    let cause = root(error);
+    // The driver finds a login without a password out by itself.
+    if error.to_string() == "authentication error" {
+        return refused(place)
+            .detail(format!("{}.", sentence(&cause)))
+            .hint("Check the user and the password of the catalog.");
+    }
+    let made = Error::unavailable(format!("could not connect to Postgres at {address}: {cause}"));
+    match error.to_string().contains("TLS") {
+        true => made.hint("Check ssl_mode and ssl_root_cert of the catalog."),
+        false => made,
+    }
 }
 
 /// An error of a statement.
 pub(crate) fn running(error: &tokio_postgres::Error, place: &Place) -> Error {
-    let Some(db) = error.as_db_error() else {
-        return Error::unavailable(format!("the connection to Postgres at {} was lost: {}", place.address, root(error)));
-    };
-    let (address, code) = (&place.address, db.code());
-    let of_table = || place.table.as_ref().map(|table| format!(" of table \"{table}\"")).unwrap_or_default();
+    match error.as_db_error() {
+        Some(answer) => answered(answer, place),
+        None => {
+            let reading =
+                place.table.as_ref().map(|table| format!(" while table \"{table}\" was read")).unwrap_or_default();
+            Error::unavailable(format!(
+                "the connection to Postgres at {} was lost{reading}: {}",
+                place.address,
+                root(error)
+            ))
+        }
+    }
+}
+
+/// Whether the connection is gone, and not the statement wrong.
+pub(crate) fn lost(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_none_or(|answer| gone(answer.code()))
+}
+
+fn gone(code: &SqlState) -> bool {
+    [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW].contains(code)
+        || code.code().starts_with("08")
+}
+
+fn refused(place: &Place) -> Error {
+    let text = format!("Postgres at {} refused the login of user \"{}\"", place.address, place.user);
+    Error::new(ErrorKind::Unauthenticated, text)
+}
+
+fn answered(answer: &DbError, place: &Place) -> Error {
+    let Place { address, user, table } = place;
+    let (code, message) = (answer.code(), answer.message());
+    let at = || table.as_ref().map_or_else(|| format!("Postgres at {address}"), |table| format!("table \"{table}\""));
     let made = if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code) {
-        Error::new(ErrorKind::Unauthenticated, format!("Postgres at {address} refused the login of user \"{}\"", place.user))
+        refused(place).hint("Check the user and the password of the catalog, and the server's pg_hba.conf.")
     } else if *code == SqlState::INVALID_CATALOG_NAME {
-        Error::not_found(format!("Postgres at {address}: {}", db.message()))
+        Error::not_found(format!("Postgres at {address} does not have the database of the catalog: {message}"))
     } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-        Error::new(ErrorKind::PermissionDenied, format!("Postgres at {address}: {}", db.message()))
-            .hint(format!("The user \"{}\" of the catalog needs SELECT.", place.user))
+        Error::new(ErrorKind::PermissionDenied, format!("user \"{user}\" may not read {}: {message}", at()))
+            .hint(format!("Ask for SELECT on the table and USAGE on its schema for \"{user}\"."))
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
-        Error::new(ErrorKind::ResourceExhausted, format!("Postgres at {address} has no connection left: {}", db.message()))
-            .hint("Lower max_connections of the catalog, or raise the server's.")
+        Error::new(ErrorKind::ResourceExhausted, format!("Postgres at {address} has no connection left: {message}"))
+            .hint("Lower max_connections of the catalog, or raise max_connections of the server.")
     } else if *code == SqlState::QUERY_CANCELED {
-        Error::new(ErrorKind::Timeout, format!("Postgres at {address} gave the read{} up: {}", of_table(), db.message()))
-    } else if [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN].contains(code) {
-        Error::not_found(format!("the definition{} in Postgres changed since it was planned: {}", of_table(), db.message()))
-            .hint("Run the query again.")
-    } else if [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW].contains(code) {
-        Error::unavailable(format!("Postgres at {address} is not available: {}", db.message()))
+        Error::new(ErrorKind::Timeout, format!("Postgres gave the read of {} up: {message}", at()))
+    } else if *code == SqlState::LOCK_NOT_AVAILABLE {
+        Error::new(ErrorKind::Timeout, format!("could not read {} because it is locked: {message}", at()))
+    } else if changed(code) && table.is_some() {
+        Error::not_found(format!("{} changed since it was planned: {message}", at())).hint("Run the query again.")
+    } else if gone(code) {
+        Error::unavailable(format!("the connection to Postgres at {address} was ended by the server: {message}"))
     } else {
-        Error::new(ErrorKind::Source, format!("Postgres at {address}: {}", db.message()))
+        let made = Error::new(ErrorKind::Source, format!("Postgres could not read {}: {message}", at()));
+        // Serialization failures: a standby that replays a conflicting change, among others.
+        if code.code().starts_with("40") { made.retry(Retry::Later) } else { made }
     };
-    made.detail(format!("SQLSTATE {}.", code.code()))
+    let more = answer.detail().map(|detail| format!(" {}.", sentence(detail))).unwrap_or_default();
+    made.detail(format!("SQLSTATE {}.{more}", code.code()))
+}
+
+/// What only another definition of the table explains: the statement is ours.
+fn changed(code: &SqlState) -> bool {
+    [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::INVALID_SCHEMA_NAME,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::CANNOT_COERCE,
+        SqlState::DATATYPE_MISMATCH,
+        SqlState::WRONG_OBJECT_TYPE,
+    ]
+    .contains(code)
 }
 
 fn root(error: &dyn std::error::Error) -> String {
@@ -56,4 +114,10 @@ fn root(error: &dyn std::error::Error) -> String {
         root = source;
     }
     root.to_string()
+}
+
+fn sentence(text: &str) -> String {
+    let text = text.trim().trim_end_matches('.');
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }

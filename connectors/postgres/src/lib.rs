@@ -10,7 +10,7 @@ mod pool;
 mod pushdown;
 mod read;
 mod source;
-mod text;
+mod sql;
 mod tls;
 mod types;
 

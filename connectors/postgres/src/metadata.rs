@@ -1,113 +1,225 @@
 //! What the catalog of Postgres says of tables: one query for the list, one for a table.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use connector_spi::{
-    Column, ColumnStatistics, Error, ErrorKind, Result, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics,
+    Column, ColumnStatistics, Error, ErrorKind, Result, SchemaEntry, Table, TableEntry, TableKind, TableName,
+    TableStatistics,
 };
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
-use crate::error::{Place, running};
-use crate::types::{Described, Kind};
+use crate::error::{lost, running};
+use crate::pool::Pool;
+use crate::types::{Collation, Described, Kind};
 
 /// How long a question to the catalog may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// Partitions are left out: their rows are the partitioned table's. They can be read by name.
 const LIST: &str = "
-SELECT n.nspname::text, c.relname::text, c.relkind::text
+SELECT n.nspname::text, c.relname::text, c.relkind IN ('v', 'm')
 FROM pg_catalog.pg_namespace n
-LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-  AND NOT c.relispartition
-WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
-ORDER BY 1, 2";
+LEFT JOIN pg_catalog.pg_class c
+  ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+ORDER BY n.nspname, c.relname";
 
+/// One row a column, and one of NULL for a table without columns.
+///
+/// Domains are resolved to what they are made of. NOT NULL counts only where Postgres guarantees it: not for
+/// foreign tables, not where a child table may allow NULL, not where a constraint is not validated.
+/// Versions differ in `collisdeterministic` and in what `reltuples` says of a table never analyzed.
 const TABLE: &str = "
-SELECT a.attname::text, bt.typname::text, bt.typtype::text,
-  CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, a.attnotnull,
-  CASE WHEN bt.typcategory = 'A' THEN et.typname::text END, coalesce(co.collisdeterministic, true),
-  s.null_frac, s.n_distinct, c.reltuples, c.relpages, pg_catalog.getdatabaseencoding()::text
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_type bt ON bt.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
-LEFT JOIN pg_catalog.pg_type et ON et.oid = bt.typelem
-LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
+WITH RECURSIVE target AS (
+  SELECT c.oid, n.nspname, c.relname, c.relkind, c.relhassubclass,
+    CASE
+      WHEN c.relkind = 'p' THEN (
+        SELECT CASE WHEN min(l.reltuples) >= 0 THEN sum(l.reltuples::float8) END
+        FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid WHERE p.isleaf)
+      WHEN c.relkind NOT IN ('r', 'm', 'f') OR c.reltuples < 0 OR c.reltuples = 0 AND c.relpages = 0 THEN NULL
+      ELSE c.reltuples::float8
+    END AS tuples,
+    CASE
+      WHEN c.relkind = 'p' THEN (
+        SELECT sum(l.relpages::int8)
+        FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid WHERE p.isleaf)
+      WHEN c.relkind IN ('r', 'm') THEN c.relpages::int8
+    END AS pages
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+), resolved AS (
+  SELECT a.attnum, a.atttypid AS type, a.atttypmod AS modifier
+  FROM target c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT r.attnum, t.typbasetype, t.typtypmod
+  FROM resolved r JOIN pg_catalog.pg_type t ON t.oid = r.type AND t.typtype = 'd'
+)
+SELECT a.attname::text,
+  CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname::text ELSE '' END,
+  r.modifier,
+  CASE WHEN t.typcategory = 'A' AND e.typnamespace = 'pg_catalog'::regnamespace AND t.oid = e.typarray
+    THEN e.typname::text WHEN t.typcategory = 'A' THEN '' END,
+  a.attnotnull AND (c.relkind IN ('m', 'p') OR c.relkind = 'r' AND NOT c.relhassubclass)
+    AND NOT EXISTS (
+      SELECT 1 FROM pg_catalog.pg_constraint k
+      WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated AND a.attnum = ANY (k.conkey)),
+  coalesce((pg_catalog.to_jsonb(l) ->> 'collisdeterministic')::bool, true),
+  s.null_frac::float8, s.n_distinct::float8,
+  c.tuples, (c.pages * pg_catalog.current_setting('block_size')::int8)::int8, c.relkind::text,
+  pg_catalog.getdatabaseencoding()::text
+FROM target c
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN (resolved r JOIN pg_catalog.pg_type t ON t.oid = r.type AND t.typtype <> 'd') ON r.attnum = a.attnum
+LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typelem <> 0
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 LEFT JOIN LATERAL (
   SELECT p.null_frac, p.n_distinct FROM pg_catalog.pg_stats p
-  WHERE p.schemaname = n.nspname AND p.tablename = c.relname AND p.attname = a.attname ORDER BY p.inherited DESC LIMIT 1
+  WHERE p.schemaname = c.nspname AND p.tablename = c.relname AND p.attname = a.attname
+  ORDER BY p.inherited DESC LIMIT 1
 ) s ON true
-WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ORDER BY a.attnum";
 
-async fn ask(client: &Client, sql: &str, values: &[(&(dyn ToSql + Sync), Type)], place: &Place) -> Result<Vec<Row>> {
-    let answered = tokio::time::timeout(ANSWER, client.query_typed(sql, values)).await;
-    let late = || Error::new(ErrorKind::Timeout, format!("Postgres at {} did not answer within {} s", place.address, ANSWER.as_secs()));
-    answered.map_err(|_| late())?.map_err(|error| running(&error, place))
+/// What of a table travels with every scan of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// Postgres' own letter for table, view and so on.
+    pub(crate) relkind: String,
+    /// About how many rows, if known.
+    pub(crate) rows: Option<u64>,
+    /// About how many bytes, if known.
+    pub(crate) bytes: Option<u64>,
 }
 
-fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, at: usize) -> Result<T> {
-    row.try_get(at).map_err(|cause| Error::internal(format!("the catalog of Postgres answered otherwise than expected: {cause}")))
+impl Facts {
+    /// The facts of a table of this connector; unknown ones are absent.
+    pub(crate) fn read(native: &str) -> Self {
+        serde_json::from_str(native).unwrap_or_default()
+    }
 }
 
-/// Every schema with its tables; partitions of a partitioned table are left out.
-pub(crate) async fn list(client: &Client, place: &Place) -> Result<Vec<SchemaEntry>> {
+type Values<'a> = [(&'a (dyn ToSql + Sync), Type)];
+
+/// Asks the catalog of Postgres; once more where an idle connection turns out to be dead.
+async fn ask(pool: &Arc<Pool>, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
+    let place = pool.place(None);
+    let mut lease = pool.lease(ANSWER).await?;
+    let late = |_| {
+        let text = format!("Postgres at {} did not answer within {} s", place.address, ANSWER.as_secs());
+        Error::new(ErrorKind::Timeout, text)
+    };
+    let mut answer = timeout(ANSWER, lease.client()?.query_typed(sql, values)).await.map_err(late)?;
+    if matches!(&answer, Err(error) if lease.used_before() && lost(error)) {
+        lease.renew().await?;
+        answer = timeout(ANSWER, lease.client()?.query_typed(sql, values)).await.map_err(late)?;
+    }
+    let rows = answer.map_err(|error| running(&error, &place))?;
+    lease.done();
+    Ok(rows)
+}
+
+fn cell<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T> {
+    row.try_get(at)
+        .map_err(|cause| Error::internal(format!("the catalog of Postgres answered otherwise than expected: {cause}")))
+}
+
+/// Every schema with its tables.
+pub(crate) async fn list(pool: &Arc<Pool>) -> Result<Vec<SchemaEntry>> {
     let mut schemas: Vec<SchemaEntry> = Vec::new();
-    for row in ask(client, LIST, &[], place).await? {
+    for row in ask(pool, LIST, &[]).await? {
         let name: String = cell(&row, 0)?;
         if schemas.last().is_none_or(|schema| schema.name != name) {
             schemas.push(SchemaEntry { name, tables: Vec::new() });
         }
         let table: Option<String> = cell(&row, 1)?;
-        let kind: Option<String> = cell(&row, 2)?;
         if let (Some(schema), Some(name)) = (schemas.last_mut(), table) {
-            let view = kind.is_some_and(|kind| kind == "v" || kind == "m");
-            schema.tables.push(TableEntry { name, kind: if view { TableKind::View } else { TableKind::Table } });
+            let kind = if cell(&row, 2)? { TableKind::View } else { TableKind::Table };
+            schema.tables.push(TableEntry { name, kind });
         }
     }
     Ok(schemas)
 }
 
 /// One table with everything planning wants to know.
-pub(crate) async fn table(client: &Client, name: &TableName, place: &Place) -> Result<Option<Table>> {
+pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<Table>> {
+    // No name in Postgres has this character, and no statement may.
+    if name.schema.contains('\0') || name.table.contains('\0') {
+        return Ok(None);
+    }
     let values: [(&(dyn ToSql + Sync), Type); 2] = [(&name.schema, Type::TEXT), (&name.table, Type::TEXT)];
-    let rows = ask(client, TABLE, &values, place).await?;
+    let rows = ask(pool, TABLE, &values).await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let tuples: f32 = cell(first, 9)?;
-    let pages: i32 = cell(first, 10)?;
-    // Minus one: never analyzed.
-    let count = (tuples >= 0.0 && pages > 0).then_some(tuples as u64);
+    let tuples: Option<f64> = cell(first, 8)?;
+    let bytes: Option<i64> = cell(first, 9)?;
+    let facts = Facts {
+        relkind: cell(first, 10)?,
+        rows: tuples.map(|tuples| tuples as u64),
+        bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+    };
+    let unicode = cell::<String>(first, 11)? == "UTF8";
     let mut columns = Vec::with_capacity(rows.len());
     let mut statistics = Vec::with_capacity(rows.len());
     for row in &rows {
-        let (type_name, class): (String, String) = (cell(row, 1)?, cell(row, 2)?);
-        let element: Option<String> = cell(row, 5)?;
-        let described = Described {
-            name: &type_name,
-            class: &class,
-            modifier: cell(row, 3)?,
-            element: element.as_deref(),
-            deterministic: cell(row, 6)?,
-        };
-        let kind = Kind::of(&described);
-        let required: bool = cell(row, 4)?;
-        columns.push(Column::new(cell::<String>(row, 0)?, kind.data_type(), !required).with_native(kind.native()));
-        let null_fraction: Option<f32> = cell(row, 7)?;
-        let distinct: Option<f32> = cell(row, 8)?;
+        let Some(name) = cell::<Option<String>>(row, 0)? else { continue };
+        columns.push(column(name, row, unicode)?);
         statistics.push(ColumnStatistics {
-            null_fraction: null_fraction.map(f64::from),
-            distinct: distinct.and_then(|distinct| match distinct {
-                // A negative number is a share of the rows.
-                share if share < 0.0 => count.map(|count| (f64::from(-share) * count as f64) as u64),
-                0.0 => None,
-                number => Some(number as u64),
-            }),
+            null_fraction: cell(row, 6)?,
+            distinct: cell::<Option<f64>>(row, 7)?.and_then(|distinct| different(distinct, facts.rows)),
         });
     }
-    let bytes = u64::try_from(pages).ok().filter(|pages| *pages > 0).map(|pages| pages * 8192);
+    let native = serde_json::to_string(&facts)
+        .map_err(|cause| Error::internal(format!("the facts of a table cannot be kept: {cause}")))?;
     let mut table = Table::new(columns);
-    table.native = cell(first, 11)?;
-    table.statistics = TableStatistics { rows: count, bytes, columns: statistics };
+    table.native = native;
+    table.statistics = TableStatistics { rows: facts.rows, bytes: facts.bytes, columns: statistics };
     Ok(Some(table))
+}
+
+fn column(name: String, row: &Row, unicode: bool) -> Result<Column> {
+    let type_name: Option<String> = cell(row, 1)?;
+    let element: Option<String> = cell(row, 3)?;
+    let kind = Kind::of(&Described {
+        name: type_name.as_deref().unwrap_or_default(),
+        modifier: cell::<Option<i32>>(row, 2)?.unwrap_or(-1),
+        element: element.as_deref(),
+        collation: match (unicode, cell(row, 5)?) {
+            (false, _) => Collation::Foreign,
+            (true, true) => Collation::Bytes,
+            (true, false) => Collation::Loose,
+        },
+    });
+    let required: bool = cell(row, 4)?;
+    Ok(Column::new(name, kind.data_type(), !required).with_native(kind.native()?))
+}
+
+/// Different values; a negative number is a share of the rows, zero is unknown.
+fn different(distinct: f64, rows: Option<u64>) -> Option<u64> {
+    match distinct {
+        share if share < 0.0 => rows.map(|rows| (-share * rows as f64).round() as u64),
+        number if number > 0.0 => Some(number as u64),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_number_of_values_is_a_share_of_the_rows() {
+        assert_eq!(different(-0.5, Some(1000)), Some(500));
+        assert_eq!(different(-1.0, None), None);
+        assert_eq!(different(7.0, None), Some(7));
+        assert_eq!(different(0.0, Some(9)), None);
+    }
+
+    #[test]
+    fn facts_that_are_missing_are_unknown() {
+        assert_eq!(Facts::read("").rows, None);
+        let text = serde_json::to_string(&Facts { relkind: "r".into(), rows: Some(3), bytes: None }).expect("text");
+        assert_eq!((Facts::read(&text).rows, Facts::read(&text).relkind), (Some(3), "r".to_owned()));
+    }
 }

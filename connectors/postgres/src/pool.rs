@@ -4,25 +4,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use connector_spi::{Error, ErrorKind, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::{CancelToken, Client};
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_postgres::Client;
 
 use crate::config::Settings;
-use crate::error::{Place, connecting};
-use crate::tls::Tls;
+use crate::error::{Place, connecting, running};
+use crate::tls::{self, Tls};
 
-/// How long a read waits for a connection.
-const WAIT: Duration = Duration::from_secs(30);
+/// How long a read waits for a free connection.
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 /// An idle connection is asked whether it lives after this long.
 const TRUSTED: Duration = Duration::from_secs(1);
 /// An idle connection older than this is closed.
 const IDLE: Duration = Duration::from_secs(300);
+/// How long asking or cancelling may take.
+const BRIEF: Duration = Duration::from_secs(5);
 
-/// The connections of one catalog on one node.
+/// What the text of statements and of values rests on. Nothing of it needs privileges.
+const SESSION: &str = "\
+SET standard_conforming_strings = on; SET default_transaction_read_only = on; SET search_path = pg_catalog; \
+SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; \
+SET bytea_output = 'hex'; SET lock_timeout = '30s'";
+
+/// The connections of one catalog in one process.
 pub(crate) struct Pool {
     pub(crate) settings: Settings,
+    tls: OnceCell<Tls>,
     slots: Arc<Semaphore>,
-    idle: Mutex<Vec<(Instant, Client)>>,
+    idle: Mutex<Vec<(Instant, Link)>>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -31,104 +43,145 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+/// One connection and the task that moves its bytes.
+struct Link {
+    client: Client,
+    driver: AbortHandle,
+}
+
 impl Pool {
     pub(crate) fn new(settings: Settings) -> Self {
         let slots = Arc::new(Semaphore::new(settings.max_connections));
-        Self { settings, slots, idle: Mutex::default() }
+        Self { settings, tls: OnceCell::new(), slots, idle: Mutex::default() }
     }
 
+    /// For error texts; `table` as `schema.table`.
     pub(crate) fn place(&self, table: Option<String>) -> Place {
-        Place { address: self.settings.address(), user: self.settings.user().to_owned(), table }
+        Place {
+            address: self.settings.address(),
+            user: self.settings.user().to_owned(),
+            table: table.map(|table| format!("{}.{table}", self.settings.catalog)),
+        }
     }
 
     /// A connection that is this caller's until it is given back or dropped.
     ///
-    /// Errors: `RESOURCE_EXHAUSTED` where none is free within 30 s, `UNAVAILABLE`, `UNAUTHENTICATED`.
-    pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease> {
-        let most = self.settings.max_connections;
-        let slot = tokio::time::timeout(WAIT, Arc::clone(&self.slots).acquire_owned()).await.map_err(|_| {
-            let text = format!("all {most} connections to Postgres at {} were in use for {} s", self.settings.address(), WAIT.as_secs());
-            Error::new(ErrorKind::ResourceExhausted, text).hint("Raise max_connections of the catalog.")
+    /// Errors: `RESOURCE_EXHAUSTED` where none is free within `wait`, `UNAVAILABLE`, `UNAUTHENTICATED`.
+    pub(crate) async fn lease(self: &Arc<Self>, wait: Duration) -> Result<Lease> {
+        let slot = timeout(wait, Arc::clone(&self.slots).acquire_owned()).await.map_err(|_| {
+            let (most, address) = (self.settings.max_connections, self.settings.address());
+            let text = format!("all {most} connections to Postgres at {address} were in use for {} s", wait.as_secs());
+            Error::new(ErrorKind::ResourceExhausted, text)
+                .hint("Raise max_connections of the catalog, or run fewer queries at once.")
         })?;
         let slot = slot.map_err(|_| Error::internal("the pool of connections is closed"))?;
-        loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let client = match idle {
-                None => self.connect().await?,
-                Some((since, client)) => {
-                    let lives = !client.is_closed()
-                        && since.elapsed() < IDLE
-                        && (since.elapsed() < TRUSTED || answers(&client).await);
-                    if !lives {
-                        continue;
-                    }
-                    client
-                }
-            };
-            let cancel = client.cancel_token();
-            return Ok(Lease { client: Some(client), cancel, tls: self.settings.tls.clone(), pool: Arc::clone(self), _slot: slot });
+        let mut lease = Lease { pool: Arc::clone(self), link: None, slot: Some(slot), used_before: false };
+        while let Some((since, link)) = self.idle() {
+            if !link.client.is_closed()
+                && since.elapsed() < IDLE
+                && (since.elapsed() < TRUSTED || answers(&link.client).await)
+            {
+                lease.link = Some(link);
+                lease.used_before = true;
+                return Ok(lease);
+            }
         }
+        lease.link = Some(self.connect().await?);
+        Ok(lease)
     }
 
-    async fn connect(&self) -> Result<Client> {
+    fn idle(&self) -> Option<(Instant, Link)> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(since, link)| since.elapsed() < IDLE && !link.client.is_closed());
+        idle.pop()
+    }
+
+    async fn tls(&self) -> Result<Tls> {
+        // Reading a file of authorities blocks; it is small and read once.
+        self.tls.get_or_try_init(|| async { tls::make(&self.settings.trust) }).await.cloned()
+    }
+
+    async fn connect(&self) -> Result<Link> {
         let place = self.place(None);
-        let connect = self.settings.config.connect(self.settings.tls.clone());
-        let connected = tokio::time::timeout(Duration::from_secs(10), connect).await;
-        let (client, connection) = connected
-            .map_err(|_| Error::unavailable(format!("could not connect to Postgres at {}: no answer within 10 s", place.address)))?
-            .map_err(|error| connecting(&error, &place))?;
-        tokio::spawn(async move {
-            // Whoever uses the connection sees its end as an error.
-            if let Err(cause) = connection.await {
-                tracing::debug!("a connection to Postgres ended: {cause}");
-            }
-        });
-        Ok(client)
+        let tls = self.tls().await?;
+        let connect = async {
+            let (client, connection) =
+                self.settings.config.connect(tls).await.map_err(|error| connecting(&error, &place))?;
+            let driver = tokio::spawn(async move {
+                // Whoever uses the connection sees its end as an error.
+                if let Err(cause) = connection.await {
+                    tracing::debug!("a connection to Postgres ended: {cause}");
+                }
+            });
+            let link = Link { client, driver: driver.abort_handle() };
+            link.client.batch_execute(SESSION).await.map_err(|error| running(&error, &place))?;
+            Ok(link)
+        };
+        let patience = self.settings.patience();
+        timeout(patience, connect).await.unwrap_or_else(|_| {
+            let (address, seconds) = (&place.address, patience.as_secs());
+            Err(Error::unavailable(format!("could not connect to Postgres at {address}: no answer within {seconds} s")))
+        })
     }
 }
 
 async fn answers(client: &Client) -> bool {
-    matches!(tokio::time::timeout(Duration::from_secs(2), client.check_connection()).await, Ok(Ok(())))
+    matches!(timeout(BRIEF, client.check_connection()).await, Ok(Ok(())))
 }
 
 /// A connection in use. Dropped before [`Lease::done`], its work is cancelled and it is closed.
 pub(crate) struct Lease {
-    client: Option<Client>,
-    cancel: CancelToken,
-    tls: Tls,
     pool: Arc<Pool>,
-    _slot: OwnedSemaphorePermit,
+    link: Option<Link>,
+    slot: Option<OwnedSemaphorePermit>,
+    used_before: bool,
 }
 
 impl Lease {
     /// The connection. Errors: `INTERNAL` after its end.
     pub(crate) fn client(&self) -> Result<&Client> {
-        self.client.as_ref().ok_or_else(|| Error::internal("a connection was used after its end"))
+        let link = self.link.as_ref().ok_or_else(|| Error::internal("a connection was used after its end"))?;
+        Ok(&link.client)
+    }
+
+    /// Whether the connection was idle before, so that it may have died unseen.
+    pub(crate) fn used_before(&self) -> bool {
+        self.used_before
+    }
+
+    /// Takes a new connection in place of a dead one.
+    pub(crate) async fn renew(&mut self) -> Result<()> {
+        if let Some(link) = self.link.take() {
+            link.driver.abort();
+        }
+        self.used_before = false;
+        self.link = Some(self.pool.connect().await?);
+        Ok(())
     }
 
     /// Gives the connection back; it has no work left.
     pub(crate) fn done(mut self) {
-        if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), client));
+        if let Some(link) = self.link.take().filter(|link| !link.client.is_closed()) {
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), link));
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(client) = self.client.take() else { return };
-        if client.is_closed() {
-            return;
-        }
-        let (cancel, tls) = (self.cancel.clone(), self.tls.clone());
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let cancelled = tokio::time::timeout(Duration::from_secs(5), cancel.cancel_query(tls)).await;
-                if !matches!(cancelled, Ok(Ok(()))) {
-                    tracing::warn!("a read of Postgres could not be cancelled");
-                }
-                drop(client);
-            });
-        }
+        let Some(link) = self.link.take() else { return };
+        // Without a runtime the connection closes with its driver, and the server's next write fails.
+        let (Ok(runtime), Some(tls), false) = (Handle::try_current(), self.pool.tls.get(), link.client.is_closed())
+        else {
+            return link.driver.abort();
+        };
+        let (cancel, tls, slot) = (link.client.cancel_token(), tls.clone(), self.slot.take());
+        runtime.spawn(async move {
+            if !matches!(timeout(BRIEF, cancel.cancel_query(tls)).await, Ok(Ok(()))) {
+                tracing::warn!("a statement in Postgres could not be cancelled; its connection is closed");
+            }
+            link.driver.abort();
+            drop(slot);
+        });
     }
 }

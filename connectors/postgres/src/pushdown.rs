@@ -1,146 +1,444 @@
 //! What Postgres may take over: a proof for each kind of column and operator, or a refusal.
 
-use connector_spi::{Absorbed, Comparison, Literal, Op, Predicate, Scan};
+use connector_spi::{Absorbed, Column, Comparison, Literal, Op, Predicate, Scan};
 
-use crate::text;
-use crate::types::Kind;
+use crate::sql::{Refusal, identifier, literal, quoted};
+use crate::types::{Collation, Kind};
+
+/// A filter longer than this is applied by the engine alone.
+const LONGEST_TEXT_BYTES: usize = 1 << 20;
+/// A filter nested deeper than this is applied by the engine alone.
+const DEEPEST: usize = 64;
 
 /// The answer to an offered operation; pure.
 pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
     match op {
+        Op::Columns(columns) if columns.iter().any(|at| *at >= scan.columns.len()) => {
+            Absorbed::No("the table has fewer columns")
+        }
         Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
         Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
-        Op::Filter(predicate) => match exact(scan, predicate) {
-            Ok(()) if text::predicate(scan, predicate).is_some() => Absorbed::Exact(scan.with_filter(predicate.clone())),
-            Ok(()) => Absorbed::No("a value has no exact text in Postgres"),
-            Err(reason) => part_of(scan, predicate).unwrap_or(Absorbed::No(reason)),
+        // The limit would then count the rows that pass.
+        Op::Filter(_) if scan.limit.is_some() => Absorbed::No("the scan has a limit already"),
+        Op::Filter(predicate) => match sent(&scan.columns, predicate) {
+            Err(reason) => Absorbed::No(reason),
+            Ok(sent) if sent.text.len() > LONGEST_TEXT_BYTES => Absorbed::No("the filter is longer than 1 MiB as text"),
+            Ok(Sent { kept, exact: true, .. }) => Absorbed::Exact(scan.with_filter(kept)),
+            Ok(Sent { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
         },
         _ => Absorbed::No("not known to the connector"),
     }
 }
 
-/// Of a conjunction, the parts that are exact: together a superset.
-fn part_of(scan: &Scan, predicate: &Predicate) -> Option<Absorbed> {
-    let Predicate::And(parts) = predicate else { return None };
-    let sendable = |part: &&Predicate| exact(scan, part).is_ok() && text::predicate(scan, part).is_some();
-    let kept: Vec<Predicate> = parts.iter().filter(sendable).cloned().collect();
-    (!kept.is_empty()).then(|| Absorbed::Inexact(scan.with_filter(Predicate::And(kept))))
+/// A predicate as Postgres gets it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Sent {
+    /// What is sent of the predicate: all of it, or some parts of a conjunction.
+    pub(crate) kept: Predicate,
+    /// The SQL of `kept`, in parentheses.
+    pub(crate) text: String,
+    /// Whether Postgres' answer is the engine's, NULL included; if not, it is true wherever the engine's is.
+    pub(crate) exact: bool,
 }
 
-/// Whether Postgres gives exactly the engine's answer, NULL included.
-fn exact(scan: &Scan, predicate: &Predicate) -> Result<(), &'static str> {
-    let kind = |at: usize| Kind::parse(&scan.columns[at].native).ok_or("the column's type is not known");
+/// The text of a predicate and what it proves. The only place that decides: what `absorb` takes
+/// over is what `read` prints.
+pub(crate) fn sent(columns: &[Column], predicate: &Predicate) -> Result<Sent, Refusal> {
+    nested(columns, predicate, 0)
+}
+
+fn nested(columns: &[Column], predicate: &Predicate, depth: usize) -> Result<Sent, Refusal> {
+    if depth > DEEPEST {
+        return Err("the filter is nested too deeply");
+    }
     match predicate {
-        Predicate::Null { .. } => Ok(()),
-        Predicate::Compare { column, op, value } => comparable(&kind(*column)?, *op, value, scan),
-        Predicate::In { column, values, .. } => {
-            let kind = kind(*column)?;
-            if values.is_empty() {
-                return Err("an empty list has no text");
+        Predicate::And(parts) => {
+            let mut refused = Err("an empty conjunction");
+            let mut kept = Vec::with_capacity(parts.len());
+            for part in parts {
+                match nested(columns, part, depth + 1) {
+                    Ok(sent) => kept.push(sent),
+                    Err(reason) => refused = Err(reason),
+                }
             }
-            values.iter().try_for_each(|value| comparable(&kind, Comparison::Eq, value, scan))
+            if kept.is_empty() {
+                return refused;
+            }
+            let all = kept.len() == parts.len();
+            Ok(joined(kept, " AND ", all, Predicate::And))
         }
-        Predicate::Like { column, pattern, escape, case_insensitive, .. } => match kind(*column)? {
-            _ if *case_insensitive => Err("ILIKE depends on the collation"),
-            Kind::Text { deterministic: true } if plain_pattern(pattern, *escape) => Ok(()),
-            Kind::Text { deterministic: true } => Err("the pattern escapes more than wild cards"),
-            _ => Err("LIKE is sent for text with a deterministic collation only"),
+        Predicate::Or(parts) if parts.is_empty() => Err("an empty disjunction"),
+        Predicate::Or(parts) => {
+            let parts = parts.iter().map(|part| nested(columns, part, depth + 1)).collect::<Result<Vec<_>, _>>()?;
+            Ok(joined(parts, " OR ", true, Predicate::Or))
+        }
+        Predicate::Not(inner) => match nested(columns, inner, depth + 1)? {
+            Sent { kept, text, exact: true } => {
+                Ok(Sent { kept: Predicate::Not(Box::new(kept)), text: format!("(NOT {text})"), exact: true })
+            }
+            // The opposite of too many rows is too few.
+            _ => Err("the opposite of a filter that is not exact"),
         },
-        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().try_for_each(|part| exact(scan, part)),
-        Predicate::Not(inner) => exact(scan, inner),
+        leaf => {
+            let (text, exact) = leaf_text(columns, leaf)?;
+            Ok(Sent { kept: leaf.clone(), text: format!("({text})"), exact })
+        }
     }
 }
 
-fn comparable(kind: &Kind, op: Comparison, value: &Literal, scan: &Scan) -> Result<(), &'static str> {
+fn joined(parts: Vec<Sent>, word: &str, all: bool, make: fn(Vec<Predicate>) -> Predicate) -> Sent {
+    let exact = all && parts.iter().all(|part| part.exact);
+    let (kept, texts): (Vec<_>, Vec<_>) = parts.into_iter().map(|part| (part.kept, part.text)).unzip();
+    Sent { kept: make(kept), text: format!("({})", texts.join(word)), exact }
+}
+
+/// The text of a predicate on one column, and whether it is exact.
+fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Refusal> {
+    let find = |at: usize| {
+        let column = columns.get(at).ok_or("the table has fewer columns")?;
+        let kind = Kind::of_column(column).map_err(|_| "the column's type is not known")?;
+        Ok::<_, Refusal>((identifier(&column.name), kind))
+    };
+    match leaf {
+        Predicate::Compare { column, op, value } => {
+            let (name, kind) = find(*column)?;
+            comparison(&name, &kind, *op, value)
+        }
+        Predicate::In { column, values, negated } => {
+            let (name, kind) = find(*column)?;
+            membership(&name, &kind, values, *negated)
+        }
+        Predicate::Null { column, negated } => {
+            let (name, kind) = find(*column)?;
+            // A composite value IS NULL where all of its fields are; its text is not.
+            let name = if kind == Kind::Other { format!("{name}::text") } else { name };
+            Ok((format!("{name} IS {}NULL", if *negated { "NOT " } else { "" }), true))
+        }
+        Predicate::Like { column, pattern, escape, negated, case_insensitive } => {
+            let (name, kind) = find(*column)?;
+            if *case_insensitive {
+                return Err("the case of letters depends on the database's locale");
+            }
+            match kind {
+                Kind::Text(Collation::Bytes) => check_pattern(pattern, *escape)?,
+                _ => return Err("patterns are sent for text with a deterministic collation only"),
+            }
+            let word = if *negated { "NOT LIKE" } else { "LIKE" };
+            Ok((format!("{name} {word} {} ESCAPE {}", quoted(pattern)?, quoted(&escape.to_string())?), true))
+        }
+        _ => Err("not known to the connector"),
+    }
+}
+
+fn comparison(name: &str, kind: &Kind, op: Comparison, value: &Literal) -> Result<(String, bool), Refusal> {
+    let text = literal(kind, value)?;
     let equality = matches!(op, Comparison::Eq | Comparison::NotEq);
     match kind {
-        Kind::Bool | Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Oid | Kind::Numeric { .. } => Ok(()),
-        Kind::Date | Kind::Time | Kind::Timestamp | Kind::Timestamptz | Kind::Bytea => Ok(()),
-        // Shown in lower case with dashes at fixed places, a uuid sorts as its bytes do.
-        Kind::Uuid => Ok(()),
-        Kind::Text { deterministic: false } => Err("the column's collation is not deterministic"),
-        Kind::Text { deterministic: true } if equality => Ok(()),
-        Kind::Text { deterministic: true } => match (scan.native.as_str(), value) {
-            ("UTF8", Literal::Text(_)) => Ok(()),
-            _ => Err("the database's encoding is not UTF-8, so its order of text is another"),
-        },
-        Kind::Float4 | Kind::Float8 => Err("NaN and negative zero compare differently in Postgres"),
-        Kind::Opaque { .. } => Err("the column is shown as text, but Postgres compares it otherwise"),
-        Kind::Interval | Kind::Array(_) => Err("the type's comparison differs in Postgres"),
+        _ if exact_order(kind) => Ok((format!("{name} {} {text}", sign(op)), true)),
+        Kind::Text(Collation::Bytes) if equality => Ok((format!("{name} {} {text}", sign(op)), true)),
+        // Bytes decide the order here; there, the collation would.
+        Kind::Text(Collation::Bytes) => Ok((format!("{name} COLLATE \"C\" {} {text}", sign(op)), true)),
+        // Equal bytes are equal texts under every collation, and with every padding.
+        Kind::Text(Collation::Loose) | Kind::Char(Collation::Bytes | Collation::Loose) if op == Comparison::Eq => {
+            Ok((format!("{name} = {text}"), false))
+        }
+        Kind::Float4 | Kind::Float8 => {
+            // Here -0.0 is less than 0.0, there they are equal; NaN is equal to itself and greatest in both.
+            let zero = matches!(value, Literal::Float(value) if *value == 0.0);
+            let wider = match op {
+                Comparison::NotEq if zero => return Err("-0.0 and 0.0 are different here and equal in Postgres"),
+                Comparison::Lt if zero => Comparison::LtEq,
+                Comparison::Gt if zero => Comparison::GtEq,
+                op => op,
+            };
+            Ok((format!("{name} {} {text}", sign(wider)), false))
+        }
+        other => Err(refusal(other)),
     }
 }
 
-/// Every escape stands before a wild card or itself, where both sides mean the same.
-fn plain_pattern(pattern: &str, escape: char) -> bool {
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        if c == escape && !chars.next().is_some_and(|next| next == '%' || next == '_' || next == escape) {
-            return false;
+fn membership(name: &str, kind: &Kind, values: &[Literal], negated: bool) -> Result<(String, bool), Refusal> {
+    if values.is_empty() {
+        return Err("an empty list cannot be written in SQL");
+    }
+    let exact = exact_order(kind) || *kind == Kind::Text(Collation::Bytes);
+    let superset = matches!(
+        kind,
+        Kind::Text(Collation::Loose) | Kind::Char(Collation::Bytes | Collation::Loose) | Kind::Float4 | Kind::Float8
+    );
+    if !(exact || superset && !negated) {
+        return Err(refusal(kind));
+    }
+    let values = values.iter().map(|value| literal(kind, value)).collect::<Result<Vec<_>, _>>()?;
+    Ok((format!("{name} {} ({})", if negated { "NOT IN" } else { "IN" }, values.join(", ")), exact))
+}
+
+/// Whether equality and order of the type are those of its Arrow values.
+fn exact_order(kind: &Kind) -> bool {
+    match kind {
+        Kind::Bool | Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Oid | Kind::Numeric { .. } => true,
+        Kind::Date | Kind::Time | Kind::Timestamp | Kind::Timestamptz | Kind::Bytea => true,
+        // In lower case with dashes at fixed places, a uuid sorts as its bytes do.
+        Kind::Uuid => true,
+        Kind::Float4 | Kind::Float8 | Kind::Text(_) | Kind::Char(_) => false,
+        Kind::Interval | Kind::Array(_) | Kind::Other => false,
+    }
+}
+
+fn refusal(kind: &Kind) -> Refusal {
+    match kind {
+        Kind::Text(Collation::Foreign) | Kind::Char(Collation::Foreign) => "the database's encoding is not UTF-8",
+        Kind::Text(_) => "the column's collation is not deterministic",
+        Kind::Char(_) => "char(n) compares without regard to blanks at the end",
+        Kind::Float4 | Kind::Float8 => "-0.0 and 0.0 are different here and equal in Postgres",
+        _ => "the type compares differently in Postgres",
+    }
+}
+
+/// A pattern that means the same on both sides.
+fn check_pattern(pattern: &str, escape: char) -> Result<(), Refusal> {
+    if escape == '%' || escape == '_' {
+        return Err("the escape character is a wild card");
+    }
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        if character == escape && characters.next().is_none() {
+            return Err("the pattern ends with its escape character, an error in Postgres");
         }
     }
-    true
+    Ok(())
+}
+
+fn sign(op: Comparison) -> &'static str {
+    match op {
+        Comparison::Eq => "=",
+        Comparison::NotEq => "<>",
+        Comparison::Lt => "<",
+        Comparison::LtEq => "<=",
+        Comparison::Gt => ">",
+        Comparison::GtEq => ">=",
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use connector_spi::{Column, Table, TableName};
+    use connector_spi::{Table, TableName};
 
     use super::*;
+    use crate::sql::select;
+    use crate::sql::tests::HOSTILE;
+
+    const KINDS: [(&str, Kind); 9] = [
+        ("n", Kind::Int4),
+        ("t", Kind::Text(Collation::Bytes)),
+        ("ci", Kind::Text(Collation::Loose)),
+        ("f", Kind::Float8),
+        ("c", Kind::Char(Collation::Bytes)),
+        ("o", Kind::Other),
+        ("u", Kind::Uuid),
+        ("x", Kind::Text(Collation::Foreign)),
+        ("b\"b", Kind::Bool),
+    ];
 
     fn scan() -> Scan {
-        let column = |name: &str, kind: Kind| Column::new(name, kind.data_type(), true).with_native(kind.native());
-        let mut table = Table::new(vec![
-            column("n", Kind::Int4),
-            column("t", Kind::Text { deterministic: true }),
-            column("ci", Kind::Text { deterministic: false }),
-            column("f", Kind::Float8),
-            column("c", Kind::Opaque { cast: false }),
-        ]);
-        table.native = "UTF8".to_owned();
+        let column = |(name, kind): &(&str, Kind)| {
+            Column::new(*name, kind.data_type(), true).with_native(kind.native().expect("kept"))
+        };
+        let table = Table::new(KINDS.iter().map(column).collect());
         Scan::new("pg", TableName::new("public", "a\"b"), &table)
     }
 
-    fn compare(column: usize, op: Comparison, value: Literal) -> Predicate {
-        Predicate::Compare { column, op, value }
+    fn at(name: &str) -> usize {
+        KINDS.iter().position(|(known, _)| *known == name).expect("a column")
     }
 
-    fn sent(predicate: Predicate) -> Option<(bool, String)> {
-        match absorb(&scan(), &Op::Filter(predicate)) {
-            Absorbed::Exact(scan) => Some((true, text::select(&scan.with_projection(vec![0]))?)),
-            Absorbed::Inexact(scan) => Some((false, text::select(&scan.with_projection(vec![0]))?)),
-            Absorbed::No(_) => None,
+    fn compare(column: &str, op: Comparison, value: impl Into<Value>) -> Predicate {
+        Predicate::Compare { column: at(column), op, value: value.into().0 }
+    }
+
+    fn like(column: &str, pattern: &str, escape: char, case_insensitive: bool) -> Predicate {
+        Predicate::Like { column: at(column), pattern: pattern.into(), escape, negated: false, case_insensitive }
+    }
+
+    struct Value(Literal);
+
+    impl From<i64> for Value {
+        fn from(value: i64) -> Self {
+            Self(Literal::Integer(value))
+        }
+    }
+
+    impl From<f64> for Value {
+        fn from(value: f64) -> Self {
+            Self(Literal::Float(value))
+        }
+    }
+
+    impl From<&str> for Value {
+        fn from(value: &str) -> Self {
+            Self(Literal::Text(value.to_owned()))
+        }
+    }
+
+    /// Whether it is exact, and the WHERE as sent; `None` where it is refused.
+    fn offered(predicate: Predicate) -> Option<(bool, String)> {
+        let (exact, scan) = match absorb(&scan(), &Op::Filter(predicate)) {
+            Absorbed::Exact(scan) => (true, scan),
+            Absorbed::Inexact(scan) => (false, scan),
+            Absorbed::No(_) => return None,
+        };
+        let text = select(&scan.with_projection(vec![0])).expect("it is printed");
+        let (_, text) = text.split_once(" WHERE ").expect("a filter");
+        Some((exact, text.to_owned()))
+    }
+
+    #[test]
+    fn what_is_exact_is_sent_and_not_applied_again() {
+        let cases = [
+            (compare("n", Comparison::Eq, 5), "(\"n\" = '5'::int4)"),
+            (compare("t", Comparison::NotEq, "o'x"), "(\"t\" <> 'o''x'::text)"),
+            (compare("t", Comparison::Lt, "o'x"), "(\"t\" COLLATE \"C\" < 'o''x'::text)"),
+            (like("t", "a\\_%", '\\', false), "(\"t\" LIKE 'a\\_%' ESCAPE '\\')"),
+            (like("t", "a!b", '!', false), "(\"t\" LIKE 'a!b' ESCAPE '!')"),
+            (Predicate::Null { column: at("f"), negated: false }, "(\"f\" IS NULL)"),
+            (Predicate::Null { column: at("o"), negated: true }, "(\"o\"::text IS NOT NULL)"),
+            (Predicate::Null { column: at("b\"b"), negated: true }, "(\"b\"\"b\" IS NOT NULL)"),
+            (
+                Predicate::In {
+                    column: at("n"),
+                    values: vec![Literal::Integer(1), Literal::Integer(-2)],
+                    negated: true,
+                },
+                "(\"n\" NOT IN ('1'::int4, '-2'::int4))",
+            ),
+            (
+                compare("u", Comparison::Lt, "00000000-0000-0000-0000-00000000000f"),
+                "(\"u\" < '00000000-0000-0000-0000-00000000000f'::uuid)",
+            ),
+        ];
+        for (predicate, text) in cases {
+            assert_eq!(offered(predicate.clone()), Some((true, text.to_owned())), "{predicate:?}");
         }
     }
 
     #[test]
-    fn ranges_of_text_are_compared_by_bytes() {
-        let found = sent(compare(1, Comparison::Lt, Literal::Text("o'x".into())));
-        let text = "SELECT \"n\" FROM \"public\".\"a\"\"b\" WHERE (\"t\" COLLATE \"C\" < 'o''x')";
-        assert_eq!(found, Some((true, text.to_owned())));
+    fn what_is_a_superset_is_sent_and_applied_again() {
+        let cases = [
+            (compare("ci", Comparison::Eq, "x"), "(\"ci\" = 'x'::text)"),
+            (compare("c", Comparison::Eq, "x "), "(\"c\" = 'x '::bpchar)"),
+            (compare("f", Comparison::Gt, 1.5), "(\"f\" > '1.5e0'::float8)"),
+            (compare("f", Comparison::Gt, -0.0), "(\"f\" >= '-0e0'::float8)"),
+            (compare("f", Comparison::Lt, 0.0), "(\"f\" <= '0e0'::float8)"),
+            (compare("f", Comparison::NotEq, 1.0), "(\"f\" <> '1e0'::float8)"),
+        ];
+        for (predicate, text) in cases {
+            assert_eq!(offered(predicate.clone()), Some((false, text.to_owned())), "{predicate:?}");
+        }
     }
 
     #[test]
     fn what_compares_otherwise_is_refused() {
-        for predicate in [
-            compare(2, Comparison::Eq, Literal::Text("x".into())),
-            compare(3, Comparison::Gt, Literal::Float(1.0)),
-            compare(4, Comparison::Eq, Literal::Text("x".into())),
-            compare(1, Comparison::Eq, Literal::Text("a\0".into())),
-            Predicate::Like { column: 1, pattern: "a%".into(), escape: '\\', negated: false, case_insensitive: true },
-            Predicate::Like { column: 1, pattern: "a\\".into(), escape: '\\', negated: false, case_insensitive: false },
-            Predicate::Like { column: 1, pattern: "a\\b".into(), escape: '\\', negated: false, case_insensitive: false },
-        ] {
-            assert_eq!(sent(predicate.clone()), None, "{predicate:?}");
+        let texts = |column: &str, negated| Predicate::In {
+            column: at(column),
+            values: vec![Literal::Text("x".into())],
+            negated,
+        };
+        let refused = [
+            compare("ci", Comparison::Lt, "x"),
+            compare("ci", Comparison::NotEq, "x"),
+            compare("c", Comparison::Lt, "x"),
+            compare("c", Comparison::NotEq, "x"),
+            compare("o", Comparison::Eq, "x"),
+            compare("x", Comparison::Eq, "x"),
+            compare("t", Comparison::Eq, "a\0"),
+            compare("t", Comparison::Eq, 1),
+            compare("n", Comparison::Eq, 1 << 40),
+            compare("f", Comparison::NotEq, 0.0),
+            compare("f", Comparison::Eq, f64::NAN),
+            compare("u", Comparison::Eq, "00000000-0000-0000-0000-00000000000F"),
+            texts("ci", true),
+            texts("c", true),
+            texts("x", false),
+            texts("o", false),
+            Predicate::In { column: 0, values: Vec::new(), negated: false },
+            like("t", "a%", '\\', true),
+            like("t", "a\\", '\\', false),
+            like("t", "a%%", '%', false),
+            like("t", "a\0%", '\\', false),
+            like("c", "a%", '\\', false),
+            like("ci", "a%", '\\', false),
+            like("u", "a%", '\\', false),
+            Predicate::Compare { column: 99, op: Comparison::Eq, value: Literal::Integer(1) },
+            Predicate::And(Vec::new()),
+            Predicate::Or(Vec::new()),
+            compare("t", Comparison::Eq, "x".repeat(LONGEST_TEXT_BYTES).as_str()),
+        ];
+        for predicate in refused {
+            assert_eq!(offered(predicate.clone()), None, "{predicate:?}");
         }
     }
 
     #[test]
-    fn of_a_conjunction_the_exact_part_is_sent_and_of_others_nothing() {
-        let good = compare(0, Comparison::Eq, Literal::Integer(1));
-        let bad = compare(3, Comparison::Gt, Literal::Float(1.0));
-        let found = sent(Predicate::And(vec![good.clone(), bad.clone()])).expect("a part");
-        assert!(!found.0 && found.1.ends_with("WHERE ((\"n\" = '1'::int4))"), "{found:?}");
-        assert_eq!(sent(Predicate::Or(vec![good.clone(), bad.clone()])), None);
-        assert_eq!(sent(Predicate::Not(Box::new(Predicate::And(vec![good, bad])))), None);
+    fn combinations_are_as_good_as_their_parts_allow() {
+        let good = || compare("n", Comparison::Eq, 1);
+        let wider = || compare("f", Comparison::Eq, 1.0);
+        let bad = || compare("o", Comparison::Eq, "x");
+        let (n, f) = ("(\"n\" = '1'::int4)", "(\"f\" = '1e0'::float8)");
+        let not = |inner| Predicate::Not(Box::new(inner));
+        let cases = [
+            (Predicate::And(vec![good(), good()]), Some((true, format!("({n} AND {n})")))),
+            (Predicate::And(vec![good(), wider()]), Some((false, format!("({n} AND {f})")))),
+            (Predicate::And(vec![good(), bad()]), Some((false, format!("({n})")))),
+            (Predicate::And(vec![bad(), bad()]), None),
+            (Predicate::Or(vec![good(), good()]), Some((true, format!("({n} OR {n})")))),
+            (Predicate::Or(vec![good(), wider()]), Some((false, format!("({n} OR {f})")))),
+            (Predicate::Or(vec![good(), bad()]), None),
+            (
+                Predicate::Or(vec![good(), Predicate::And(vec![good(), bad()])]),
+                Some((false, format!("({n} OR ({n}))"))),
+            ),
+            (not(good()), Some((true, format!("(NOT {n})")))),
+            (not(wider()), None),
+            (not(Predicate::And(vec![good(), bad()])), None),
+            (not(not(good())), Some((true, format!("(NOT (NOT {n}))")))),
+        ];
+        for (predicate, wanted) in cases {
+            assert_eq!(offered(predicate.clone()), wanted, "{predicate:?}");
+        }
+        let deep = (0..200).fold(good(), |inner, _| not(inner));
+        assert_eq!(offered(deep), None);
+    }
+
+    #[test]
+    fn hostile_values_and_patterns_stay_literals() {
+        for text in HOSTILE {
+            let quoted = format!("'{}'", text.replace('\'', "''"));
+            let (exact, sent) = offered(compare("t", Comparison::Eq, *text)).expect("sent");
+            assert_eq!((exact, sent), (true, format!("(\"t\" = {quoted}::text)")));
+            if let Some((_, sent)) = offered(like("t", text, '\\', false)) {
+                assert_eq!(sent, format!("(\"t\" LIKE {quoted} ESCAPE '\\')"));
+            }
+        }
+    }
+
+    #[test]
+    fn columns_and_a_limit_are_exact_and_no_filter_follows_a_limit() {
+        let exact = |scan: &Scan, op| match absorb(scan, &op) {
+            Absorbed::Exact(scan) => Some(scan),
+            _ => None,
+        };
+        let columns = exact(&scan(), Op::Columns(vec![1, 0])).expect("taken");
+        assert_eq!(select(&columns).expect("text"), "SELECT \"t\"::text, \"n\"::int4 FROM \"public\".\"a\"\"b\"");
+        let limited = exact(&columns, Op::Limit(7)).expect("taken");
+        assert!(select(&limited).expect("text").ends_with(" LIMIT 7"));
+        assert!(matches!(absorb(&limited, &Op::Filter(compare("n", Comparison::Eq, 1))), Absorbed::No(_)));
+        assert!(matches!(absorb(&scan(), &Op::Columns(vec![99])), Absorbed::No(_)));
+        let none = limited.with_projection(Vec::new());
+        let text = "SELECT count(*) FROM (SELECT FROM \"public\".\"a\"\"b\" LIMIT 7) AS part";
+        assert_eq!(select(&none).expect("text"), text);
+        assert_eq!(
+            select(&scan().with_projection(Vec::new())).expect("text"),
+            "SELECT count(*) FROM \"public\".\"a\"\"b\""
+        );
     }
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use connector_spi::{Absorbed, BatchStream, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName};
+use connector_spi::{
+    Absorbed, BatchStream, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName,
+};
 
+use crate::metadata::{self, Facts};
 use crate::pool::Pool;
-use crate::{metadata, pushdown, read, text};
+use crate::{pushdown, read, sql};
 
 /// One database.
 #[derive(Debug)]
@@ -23,33 +26,32 @@ impl PostgresSource {
 #[async_trait]
 impl Source for PostgresSource {
     async fn list(&self) -> Result<Vec<SchemaEntry>> {
-        let lease = self.pool.lease().await?;
-        let entries = metadata::list(lease.client()?, &self.pool.place(None)).await?;
-        lease.done();
-        Ok(entries)
+        metadata::list(&self.pool).await
     }
 
     async fn table(&self, name: &TableName) -> Result<Option<Table>> {
-        let lease = self.pool.lease().await?;
-        let table = metadata::table(lease.client()?, name, &self.pool.place(Some(name.to_string()))).await?;
-        lease.done();
-        Ok(table)
+        metadata::table(&self.pool, name).await
     }
 
     fn absorb(&self, scan: &Scan, op: &Op) -> Absorbed {
         pushdown::absorb(scan, op)
     }
 
-    async fn splits(&self, _: &Scan, _: usize) -> Result<Splits> {
-        // One statement is one snapshot; parts of a table need an exported one.
-        Ok(Splits::whole())
+    async fn splits(&self, scan: &Scan, _wanted: usize) -> Result<Splits> {
+        // One statement is one snapshot; parts of a table would need an exported one.
+        let Facts { rows, bytes, .. } = Facts::read(&scan.native);
+        let rows = match (rows, scan.limit) {
+            (Some(rows), Some(limit)) => Some(rows.min(limit)),
+            (rows, limit) => rows.or(limit),
+        };
+        Ok(Splits::of(vec![Split { token: Vec::new(), rows, bytes }]))
     }
 
-    async fn read(&self, scan: &Scan, _: &Split, context: ReadContext) -> Result<BatchStream> {
-        read::read(Arc::clone(&self.pool), scan, context).await
+    async fn read(&self, scan: &Scan, _split: &Split, context: ReadContext) -> Result<BatchStream> {
+        read::read(&self.pool, scan, context).await
     }
 
     fn remote_text(&self, scan: &Scan) -> Option<String> {
-        text::select(scan)
+        sql::select(scan).ok()
     }
 }

@@ -3,22 +3,27 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use connector_spi::{Column, Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// What a column's values are on the wire.
+/// What a column's values are: on the wire, in Arrow, and in comparisons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Bool,
     Int2,
     Int4,
     Int8,
+    Oid,
     Float4,
     Float8,
-    Numeric { precision: u8, scale: i8 },
-    /// text and varchar; whether equality is equality of bytes.
-    Text { deterministic: bool },
-    /// Text whose comparison is not that of its bytes, or that is asked for by `::text` where `cast`.
-    Opaque { cast: bool },
+    Numeric {
+        precision: u8,
+        scale: i8,
+    },
+    /// text and varchar.
+    Text(Collation),
+    /// char(n), whose padding is no part of the value.
+    Char(Collation),
     Bytea,
     Date,
     Time,
@@ -26,54 +31,64 @@ pub(crate) enum Kind {
     Timestamptz,
     Uuid,
     Interval,
-    Oid,
+    /// An array of one of the plain types.
     Array(Box<Kind>),
+    /// Everything else, as the text that Postgres shows.
+    Other,
 }
 
-/// What the catalog of Postgres says of a type.
+/// How the texts of a column compare in Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Collation {
+    /// Equal texts are equal bytes, and the bytes are UTF-8.
+    Bytes,
+    /// Different bytes may be equal texts; the bytes are UTF-8.
+    Loose,
+    /// The database has another encoding.
+    Foreign,
+}
+
+/// What the catalog of Postgres says of a type, domains resolved.
 #[derive(Debug)]
 pub(crate) struct Described<'a> {
+    /// The name of a type of `pg_catalog`; empty for any other type.
     pub(crate) name: &'a str,
-    /// `b` base, `e` enum, `c` composite, `d` domain over a domain, `r` range, …
-    pub(crate) class: &'a str,
     pub(crate) modifier: i32,
+    /// The name of an array's element, likewise.
     pub(crate) element: Option<&'a str>,
-    pub(crate) deterministic: bool,
+    pub(crate) collation: Collation,
 }
 
 impl Kind {
     /// The kind of a column; every type has one.
     pub(crate) fn of(described: &Described<'_>) -> Self {
-        if let Some(element) = described.element {
-            let inner = Self::named(element, -1, described.deterministic);
-            let plain = matches!(
-                inner,
-                Self::Bool | Self::Int2 | Self::Int4 | Self::Int8 | Self::Float4 | Self::Float8 | Self::Text { .. }
-            );
-            return if plain { Self::Array(Box::new(inner)) } else { Self::Opaque { cast: true } };
-        }
-        match described.class {
-            "b" => Self::named(described.name, described.modifier, described.deterministic),
-            // An enum's binary form is its label.
-            "e" => Self::Opaque { cast: false },
-            _ => Self::Opaque { cast: true },
+        match described.element {
+            None => Self::named(described.name, described.modifier, described.collation),
+            Some(element) => match Self::named(element, -1, described.collation) {
+                plain @ (Self::Bool
+                | Self::Int2
+                | Self::Int4
+                | Self::Int8
+                | Self::Float4
+                | Self::Float8
+                | Self::Text(_)) => Self::Array(Box::new(plain)),
+                _ => Self::Other,
+            },
         }
     }
 
-    fn named(name: &str, modifier: i32, deterministic: bool) -> Self {
+    fn named(name: &str, modifier: i32, collation: Collation) -> Self {
         match name {
             "bool" => Self::Bool,
             "int2" => Self::Int2,
             "int4" => Self::Int4,
             "int8" => Self::Int8,
+            "oid" => Self::Oid,
             "float4" => Self::Float4,
             "float8" => Self::Float8,
-            "numeric" => match numeric(modifier) {
-                Some((precision, scale)) => Self::Numeric { precision, scale },
-                None => Self::Opaque { cast: true },
-            },
-            "text" | "varchar" => Self::Text { deterministic },
-            "bpchar" | "name" | "json" => Self::Opaque { cast: false },
+            "numeric" => numeric(modifier).unwrap_or(Self::Other),
+            "text" | "varchar" => Self::Text(collation),
+            "bpchar" => Self::Char(collation),
             "bytea" => Self::Bytea,
             "date" => Self::Date,
             "time" => Self::Time,
@@ -81,11 +96,11 @@ impl Kind {
             "timestamptz" => Self::Timestamptz,
             "uuid" => Self::Uuid,
             "interval" => Self::Interval,
-            "oid" => Self::Oid,
-            _ => Self::Opaque { cast: true },
+            _ => Self::Other,
         }
     }
 
+    /// The Arrow type of the values.
     pub(crate) fn data_type(&self) -> DataType {
         match self {
             Self::Bool => DataType::Boolean,
@@ -95,7 +110,7 @@ impl Kind {
             Self::Float4 => DataType::Float32,
             Self::Float8 => DataType::Float64,
             Self::Numeric { precision, scale } => DataType::Decimal128(*precision, *scale),
-            Self::Text { .. } | Self::Opaque { .. } | Self::Uuid => DataType::Utf8,
+            Self::Text(_) | Self::Char(_) | Self::Uuid | Self::Other => DataType::Utf8,
             Self::Bytea => DataType::Binary,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -106,25 +121,51 @@ impl Kind {
         }
     }
 
-    /// As it is kept in [`connector_spi::Column::native`].
-    pub(crate) fn native(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+    /// The type that is asked for. A cast to a column's own type costs nothing; where the column was
+    /// changed after planning it gives the planned type or an error, never bytes taken for another type's.
+    pub(crate) fn asked(&self) -> String {
+        match self {
+            Self::Bool => "bool",
+            Self::Int2 => "int2",
+            Self::Int4 => "int4",
+            Self::Int8 => "int8",
+            Self::Oid => "oid",
+            Self::Float4 => "float4",
+            Self::Float8 => "float8",
+            Self::Numeric { .. } => "numeric",
+            Self::Text(_) | Self::Char(_) | Self::Other => "text",
+            Self::Bytea => "bytea",
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::Timestamp => "timestamp",
+            Self::Timestamptz => "timestamptz",
+            Self::Uuid => "uuid",
+            Self::Interval => "interval",
+            Self::Array(item) => return format!("{}[]", item.asked()),
+        }
+        .to_owned()
     }
 
-    /// From [`connector_spi::Column::native`].
-    pub(crate) fn parse(native: &str) -> Option<Self> {
-        serde_json::from_str(native).ok()
+    /// As it is kept in [`Column::native`].
+    pub(crate) fn native(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|cause| Error::internal(format!("a type of Postgres cannot be kept: {cause}")))
+    }
+
+    /// The kind of a column of this connector. Errors: `INTERNAL` for any other column.
+    pub(crate) fn of_column(column: &Column) -> Result<Self> {
+        serde_json::from_str(&column.native)
+            .map_err(|_| Error::internal(format!("column \"{}\" was not described by Postgres", column.name)))
     }
 }
 
-/// Precision and scale of `numeric(p, s)` where a 128-bit decimal holds it.
-fn numeric(modifier: i32) -> Option<(u8, i8)> {
+/// `numeric(p, s)` where a 128-bit decimal holds it.
+fn numeric(modifier: i32) -> Option<Kind> {
     let bits = modifier.checked_sub(4).filter(|bits| *bits >= 0)?;
-    let precision = u8::try_from((bits >> 16) & 0xffff).ok()?;
+    let precision = u8::try_from((bits >> 16) & 0xffff).ok().filter(|precision| *precision <= 38)?;
     // Eleven bits with a sign, since Postgres 15.
-    let scale = ((bits & 0x7ff) ^ 1024) - 1024;
-    let scale = i8::try_from(scale).ok()?;
-    (precision <= 38 && scale >= 0 && scale <= precision as i8).then_some((precision, scale))
+    let scale = i8::try_from(((bits & 0x7ff) ^ 1024) - 1024).ok()?;
+    u8::try_from(scale).is_ok_and(|scale| scale <= precision).then_some(Kind::Numeric { precision, scale })
 }
 
 #[cfg(test)]
@@ -134,20 +175,38 @@ mod tests {
     #[test]
     fn numeric_is_decimal_only_where_it_fits() {
         let modifier = |p: i32, s: i32| ((p << 16) | (s & 0x7ff)) + 4;
-        assert_eq!(numeric(modifier(15, 2)), Some((15, 2)));
-        assert_eq!(numeric(modifier(38, 38)), Some((38, 38)));
-        for none in [modifier(39, 2), modifier(5, -2), modifier(3, 5), -1] {
+        let decimal = |precision, scale| Some(Kind::Numeric { precision, scale });
+        assert_eq!(numeric(modifier(15, 2)), decimal(15, 2));
+        assert_eq!(numeric(modifier(38, 38)), decimal(38, 38));
+        assert_eq!(numeric(modifier(1, 0)), decimal(1, 0));
+        for none in [modifier(39, 2), modifier(5, -2), modifier(3, 5), modifier(1000, 0), -1, 3] {
             assert_eq!(numeric(none), None);
         }
     }
 
     #[test]
     fn every_type_has_a_kind() {
-        let described = |name, class, element| Described { name, class, modifier: -1, element, deterministic: true };
-        assert_eq!(Kind::of(&described("money", "b", None)), Kind::Opaque { cast: true });
-        assert_eq!(Kind::of(&described("mood", "e", None)), Kind::Opaque { cast: false });
-        assert_eq!(Kind::of(&described("_int4", "b", Some("int4"))), Kind::Array(Box::new(Kind::Int4)));
-        assert_eq!(Kind::of(&described("_inet", "b", Some("inet"))), Kind::Opaque { cast: true });
-        assert_eq!(Kind::parse(&Kind::Numeric { precision: 4, scale: 1 }.native()), Some(Kind::Numeric { precision: 4, scale: 1 }));
+        let kind = |name, element| Kind::of(&Described { name, modifier: -1, element, collation: Collation::Bytes });
+        for name in ["money", "", "jsonb", "name", "xml", "numeric"] {
+            assert_eq!(kind(name, None), Kind::Other, "{name}");
+        }
+        assert_eq!(kind("_int4", Some("int4")), Kind::Array(Box::new(Kind::Int4)));
+        assert_eq!(kind("_inet", Some("inet")), Kind::Other);
+        assert_eq!(kind("_bpchar", Some("bpchar")), Kind::Other);
+        assert_eq!(kind("_text", Some("text")).asked(), "text[]");
+    }
+
+    #[test]
+    fn a_kind_survives_its_column() {
+        let kinds = [
+            Kind::Numeric { precision: 4, scale: 1 },
+            Kind::Array(Box::new(Kind::Text(Collation::Foreign))),
+            Kind::Char(Collation::Loose),
+        ];
+        for kind in kinds {
+            let column = Column::new("c", kind.data_type(), true).with_native(kind.native().expect("kept"));
+            assert_eq!(Kind::of_column(&column).expect("read"), kind);
+        }
+        assert!(Kind::of_column(&Column::new("c", DataType::Utf8, true)).is_err());
     }
 }

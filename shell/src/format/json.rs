@@ -38,7 +38,7 @@ fn quoted(text: &str) -> String {
 
 impl Writer for Json<'_> {
     fn batch(&mut self, batch: &RecordBatch) -> io::Result<()> {
-        let columns = batch.columns().iter().map(|column| Values::of_one(column)).collect::<io::Result<Vec<_>>>()?;
+        let columns = batch.columns().iter().map(Values::of_one).collect::<io::Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
             let start = match (self.array, self.rows) {
                 (true, 0) => "[\n",

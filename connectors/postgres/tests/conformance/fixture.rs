@@ -1,0 +1,123 @@
+//! A schema on the server, and reads of its tables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int32Type;
+use connector_postgres::Postgres;
+use connector_spi::{Connector, Options, ReadContext, ReadCounters, Result, Scan, Source, TableName};
+use futures::TryStreamExt;
+use tokio_postgres::{Client, Config, NoTls};
+
+/// A schema that belongs to one test.
+pub struct Fixture {
+    pub url: String,
+    pub schema: String,
+    pub admin: Client,
+    pub source: Arc<dyn Source>,
+}
+
+/// The schema `name`, empty; `None` (and a line that says so) where there is no server.
+pub async fn fixture(name: &str) -> Option<Fixture> {
+    let Ok(url) = std::env::var("TRIBUTARY_TEST_POSTGRES_URL") else {
+        assert!(std::env::var_os("CI").is_none(), "TRIBUTARY_TEST_POSTGRES_URL is not set, and this is CI");
+        println!("ignored: TRIBUTARY_TEST_POSTGRES_URL is not set");
+        return None;
+    };
+    let admin = connect(&url.parse().expect("a url")).await;
+    let schema = format!("conformance_{name}");
+    let start =
+        format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET search_path = {schema}, public");
+    admin.batch_execute(&start).await.expect("a schema");
+    let source = open(&url, &[]);
+    Some(Fixture { url, schema, admin, source })
+}
+
+pub async fn connect(config: &Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
+/// A source as the engine opens it.
+pub fn open(url: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
+    let pairs = [("url", url)].into_iter().chain(more.iter().copied());
+    let values: BTreeMap<String, _> = pairs.map(|(key, value)| (key.to_owned(), value.into())).collect();
+    let options = Options::check(Postgres.options(), values).expect("options");
+    Postgres.open("pg", &options).expect("a source")
+}
+
+pub fn context(batch_rows: usize) -> ReadContext {
+    ReadContext { batch_rows, counters: Arc::new(ReadCounters::default()) }
+}
+
+impl Fixture {
+    /// The address of another database of the server.
+    pub fn database(&self, name: &str) -> String {
+        let (address, parameters) = self.url.split_once('?').unwrap_or((&self.url, ""));
+        let (server, _) = address.rsplit_once('/').expect("postgres://user:password@host:port/database");
+        format!("{server}/{name}?{parameters}")
+    }
+
+    pub async fn run(&self, sql: &str) {
+        self.admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    pub fn name(&self, table: &str) -> TableName {
+        TableName::new(&self.schema, table)
+    }
+
+    /// Everything of a table.
+    pub async fn scan(&self, table: &str) -> Scan {
+        scan(&*self.source, self.name(table)).await
+    }
+
+    pub async fn read(&self, scan: &Scan) -> Result<RecordBatch> {
+        read(&*self.source, scan).await
+    }
+
+    /// The `id` of the rows that a scan returns, in order.
+    pub async fn ids(&self, scan: &Scan) -> Vec<i32> {
+        let batch =
+            self.read(scan).await.unwrap_or_else(|error| panic!("{:?}: {error:?}", self.source.remote_text(scan)));
+        ids(&batch)
+    }
+}
+
+pub fn ids(batch: &RecordBatch) -> Vec<i32> {
+    let column = batch.column_by_name("id").expect("a column id").as_primitive::<Int32Type>();
+    let mut ids = column.values().to_vec();
+    ids.sort_unstable();
+    ids
+}
+
+pub async fn scan(source: &dyn Source, name: TableName) -> Scan {
+    let table = source.table(&name).await.expect("described").expect("a table");
+    Scan::new("pg", name, &table)
+}
+
+/// All rows in one batch.
+pub async fn read(source: &dyn Source, scan: &Scan) -> Result<RecordBatch> {
+    let splits = source.splits(scan, 4).await?.splits;
+    let mut batches = Vec::new();
+    for split in &splits {
+        let read: Vec<RecordBatch> = source.read(scan, split, context(8192)).await?.try_collect().await?;
+        batches.extend(read);
+    }
+    assert!(batches.iter().all(|batch| batch.schema() == scan.schema()), "the schema is not the scan's");
+    if scan.projection.is_empty() {
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        return Ok(RecordBatch::try_new_with_options(scan.schema(), Vec::new(), &options).expect("a batch"));
+    }
+    Ok(arrow::compute::concat_batches(&scan.schema(), &batches).expect("one batch"))
+}
+
+/// A value as text; NULL as `NULL`.
+pub fn shown(column: &dyn Array, row: usize) -> String {
+    if column.is_null(row) {
+        return "NULL".to_owned();
+    }
+    arrow::util::display::array_value_to_string(column, row).expect("a text")
+}
