@@ -53,10 +53,14 @@ cluster workers="3":
 play catalogs="sql-tests/etc/catalogs":
     eval "$(sql-tests/servers/up)" && cargo run -q -p tributary -- sql --catalogs {{catalogs}}
 
-# TPC-H at a scale factor, release build, rows compared with DuckDB's
+# TPC-H on local Parquet, release build, beside plain DataFusion in the same run: times, CPU seconds, peak memory
 bench scale="1":
-    cargo build --release --workspace
-    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/tpch --binary "${CARGO_TARGET_DIR:-target}/release/tributary" --scale {{scale}} --pushdown exact
+    cargo build --release --workspace --features sql-tests/bench --bins --examples
+    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/bench/tpch --target "${CARGO_TARGET_DIR:-target}/release" --scale {{scale}}
+
+# Start a connector's crate from the reference one
+new-connector name:
+    sql-tests/new-connector {{name}}
 
 # The documentation of the code
 docs:

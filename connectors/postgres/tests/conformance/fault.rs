@@ -124,6 +124,56 @@ async fn a_server_without_tls_is_not_spoken_to_in_the_clear_where_tls_is_require
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
 }
 
+/// Where the server has a certificate for `localhost`, and `TRIBUTARY_TEST_POSTGRES_CA` is a file of who signed it.
+#[tokio::test]
+async fn certificates_are_checked_as_ssl_mode_says() {
+    let (Some(fixture), Ok(authority)) = (fixture("certificate").await, std::env::var("TRIBUTARY_TEST_POSTGRES_CA"))
+    else {
+        println!("ignored: TRIBUTARY_TEST_POSTGRES_CA is not set");
+        return;
+    };
+    fixture.run("CREATE TABLE t AS SELECT 1 AS id").await;
+    let by_name = fixture.url.replace("127.0.0.1", "localhost");
+    let authority = authority.as_str();
+    for (url, mode, root, fine) in [
+        (&fixture.url, "require", None, true),
+        (&fixture.url, "require", Some(authority), true),
+        (&fixture.url, "verify-ca", Some(authority), true),
+        (&fixture.url, "verify-full", Some(authority), false),
+        (&by_name, "verify-full", Some(authority), true),
+        (&by_name, "verify-ca", None, false),
+        (&by_name, "verify-full", None, false),
+    ] {
+        let options = [Some(("ssl_mode", mode)), root.map(|root| ("ssl_root_cert", root))];
+        let source = open(url, &options.into_iter().flatten().collect::<Vec<_>>());
+        let listed = source.list().await;
+        assert_eq!(listed.is_ok(), fine, "{mode} {root:?}: {listed:?}");
+        match listed {
+            Ok(_) => {
+                let t = scan(&*source, fixture.name("t")).await;
+                assert_eq!(read(&*source, &t).await.expect("rows").num_rows(), 1);
+                let sql = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND query LIKE '%conformance_certificate%'";
+                assert_eq!(
+                    fixture.admin.query_typed_one(sql, &[]).await.expect("a number").get::<_, i64>(0),
+                    1,
+                    "{mode}"
+                );
+            }
+            Err(error) => assert!(error.message().contains("certificate"), "{error:?}"),
+        }
+        drop(source);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // Cancelling goes over TLS too.
+    fixture.run(ENDLESS).await;
+    let source = open(&by_name, &[("ssl_mode", "verify-full"), ("ssl_root_cert", authority)]);
+    let endless = scan(&*source, fixture.name("endless")).await;
+    let mut stream = source.read(&endless, &Default::default(), context(1000)).await.expect("a stream");
+    stream.next().await.expect("a batch").expect("rows");
+    drop(stream);
+    becomes(&fixture, "endless", 0).await;
+}
+
 #[tokio::test]
 async fn a_table_that_changed_after_planning_is_an_error_and_not_other_rows() {
     let Some(fixture) = fixture("changed").await else { return };
