@@ -18,6 +18,7 @@ mod store;
 use std::sync::Arc;
 
 use connector_spi::Connector;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
 pub use catalog::{CatalogList, Resolved, resolve};
 pub use config::Definition;
@@ -25,6 +26,14 @@ pub use information::sql_type;
 pub use registry::{Catalog, Catalogs};
 pub use scan::ScanExec;
 pub use sink::read_only;
+
+/// Rules that connectors need behind the engine's own, so that what they read stays right.
+pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    vec![
+        #[cfg(feature = "files")]
+        Arc::new(connector_files::FloatBounds),
+    ]
+}
 
 /// Every connector that is built in: one line each.
 pub fn builtin() -> Vec<Arc<dyn Connector>> {

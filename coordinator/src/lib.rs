@@ -206,6 +206,8 @@ impl Coordinator {
         if config.bytes_per_task == 0 {
             options.optimizer.repartition_file_min_size = 0;
         }
+        let mut rules = optimizer::filter_guard::FilterGuard::around(PhysicalOptimizer::default().rules);
+        rules.extend(connectors::physical_rules());
         let list = CatalogList::new(Arc::clone(&self.0.catalogs), values.pushdown);
         let builder = SessionStateBuilder::new()
             .with_config(session)
@@ -213,9 +215,7 @@ impl Coordinator {
             .with_default_features()
             .with_catalog_list(Arc::new(list))
             .with_optimizer_rule(Arc::new(optimizer::unique_name::UniqueName))
-            .with_physical_optimizer_rules(optimizer::filter_guard::FilterGuard::around(
-                PhysicalOptimizer::default().rules,
-            ));
+            .with_physical_optimizer_rules(rules);
         register(builder, &self.0.catalogs, &self.0.channels, settings)
             .with_distributed_planner()
             .with_distributed_worker_resolver(crew.clone())
