@@ -47,6 +47,16 @@ impl std::fmt::Debug for Pool {
 struct Link {
     client: Client,
     driver: AbortHandle,
+    /// Whether the session is set up; then the task ends by itself when the client is gone.
+    ready: bool,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if !self.ready {
+            self.driver.abort();
+        }
+    }
 }
 
 impl Pool {
@@ -113,8 +123,9 @@ impl Pool {
                     tracing::debug!("a connection to Postgres ended: {cause}");
                 }
             });
-            let link = Link { client, driver: driver.abort_handle() };
+            let mut link = Link { client, driver: driver.abort_handle(), ready: false };
             link.client.batch_execute(SESSION).await.map_err(|error| running(&error, &place))?;
+            link.ready = true;
             Ok(link)
         };
         let patience = self.settings.patience();

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use connector_spi::{Error, ErrorKind, Retry, Source, TableName};
 use futures::{StreamExt, TryStreamExt};
 
-use crate::fixture::{Fixture, context, fixture, open, read, scan};
+use crate::fixture::{Fixture, context, database, fixture, open, read, scan};
 
 const ENDLESS: &str = "CREATE VIEW endless AS SELECT generate_series(1, 2000000000) AS id";
 
@@ -81,7 +81,7 @@ async fn a_login_that_is_refused_says_so_without_the_password() {
         assert!(error.message().ends_with(&format!(" refused the login of user \"{user}\"")), "{error:?}");
         assert!(!texts(&error).contains("sentinel"), "{error:?}");
     }
-    let other = open(&fixture.database("no_such_database"), &[]);
+    let other = open(&database(&fixture.url, "no_such_database"), &[]);
     assert_eq!(table_error(&*other).await.kind(), ErrorKind::NotFound);
 }
 

@@ -8,6 +8,8 @@ use arrow::datatypes::Int32Type;
 use connector_postgres::Postgres;
 use connector_spi::{Connector, Options, ReadContext, ReadCounters, Result, Scan, Source, TableName};
 use futures::TryStreamExt;
+use tokio::sync::OnceCell;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// A schema that belongs to one test.
@@ -25,6 +27,16 @@ pub async fn fixture(name: &str) -> Option<Fixture> {
         println!("ignored: TRIBUTARY_TEST_POSTGRES_URL is not set");
         return None;
     };
+    // A database of its own: other tests list the schemas of the one that the address names.
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    MADE.get_or_init(async || {
+        let admin = connect(&url.parse().expect("a url")).await;
+        let made = admin.batch_execute("CREATE DATABASE conformance ENCODING 'UTF8' TEMPLATE template0").await;
+        let there = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::DUPLICATE_DATABASE);
+        assert!(made.as_ref().err().is_none_or(there), "{made:?}");
+    })
+    .await;
+    let url = database(&url, "conformance");
     let admin = connect(&url.parse().expect("a url")).await;
     let schema = format!("conformance_{name}");
     let start =
@@ -40,6 +52,13 @@ pub async fn connect(config: &Config) -> Client {
     client
 }
 
+/// The address of another database of the server.
+pub fn database(url: &str, name: &str) -> String {
+    let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let (server, _) = address.rsplit_once('/').expect("postgres://user:password@host:port/database");
+    format!("{server}/{name}?{parameters}")
+}
+
 /// A source as the engine opens it.
 pub fn open(url: &str, more: &[(&str, &str)]) -> Arc<dyn Source> {
     let pairs = [("url", url)].into_iter().chain(more.iter().copied());
@@ -53,13 +72,6 @@ pub fn context(batch_rows: usize) -> ReadContext {
 }
 
 impl Fixture {
-    /// The address of another database of the server.
-    pub fn database(&self, name: &str) -> String {
-        let (address, parameters) = self.url.split_once('?').unwrap_or((&self.url, ""));
-        let (server, _) = address.rsplit_once('/').expect("postgres://user:password@host:port/database");
-        format!("{server}/{name}?{parameters}")
-    }
-
     pub async fn run(&self, sql: &str) {
         self.admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }

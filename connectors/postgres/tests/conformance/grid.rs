@@ -239,13 +239,17 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-async fn table(fixture: &Fixture, cases: &[Case]) {
+async fn table(fixture: &Fixture, cases: &mut Vec<Case>) {
+    let collations = "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
+                      CREATE COLLATION german (provider = icu, locale = 'de')";
+    if fixture.admin.batch_execute(collations).await.is_err() {
+        println!("without collations of ICU, which the server does not have");
+        cases.retain(|case| !matches!(case.name, "folded" | "tongue"));
+    }
     fixture
         .run(
             "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE TYPE pair AS (a int, b text);
-             CREATE DOMAIN count_of AS int4; CREATE DOMAIN label AS varchar(30);
-             CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
-             CREATE COLLATION german (provider = icu, locale = 'de')",
+             CREATE DOMAIN count_of AS int4; CREATE DOMAIN label AS varchar(30)",
         )
         .await;
     let columns: Vec<String> = cases.iter().map(|case| format!("{} {}", case.name, case.kind)).collect();
@@ -377,8 +381,8 @@ async fn check(fixture: &Fixture, scan: &Scan, everything: &RecordBatch, predica
 #[tokio::test]
 async fn every_type_with_every_operator_gives_the_rows_of_the_engine() {
     let Some(fixture) = fixture("grid").await else { return };
-    let cases = cases();
-    table(&fixture, &cases).await;
+    let mut cases = cases();
+    table(&fixture, &mut cases).await;
     let scan = fixture.scan("t").await;
     let everything = fixture.read(&scan).await.expect("rows");
     let mut leaves = Vec::new();

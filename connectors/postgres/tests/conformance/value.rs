@@ -177,6 +177,9 @@ async fn every_type_is_read_with_null_and_its_extremes() {
     let mut cases = cases();
     // Scales below zero and above the precision came with Postgres 15.
     cases.retain(|(name, ..)| version >= 150_000 || !matches!(*name, "numeric(5,-2)" | "numeric(2,4)"));
+    if fixture.admin.batch_execute("SELECT '<a/>'::xml").await.is_err() {
+        cases.retain(|(name, ..)| *name != "xml");
+    }
     let citext = fixture.admin.batch_execute("CREATE EXTENSION IF NOT EXISTS citext SCHEMA public").await.is_ok();
     if citext {
         cases.push(("public.citext", DataType::Utf8, vec![("MiXed", "MiXed")]));
