@@ -2,74 +2,49 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Scalar, StringArray, new_empty_array};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, Scalar, StringArray,
+};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::boolean::{and_kleene, is_not_null, is_null, not, or_kleene};
 use arrow::compute::kernels::cmp;
-use arrow::compute::{cast, filter_record_batch, like, nlike};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::compute::{cast, ilike, like, nilike, nlike};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, Time32MillisecondType, Time32SecondType,
+    Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt64Type,
+};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use connector_spi::{Column, Comparison, Error, Literal, Predicate, Result};
+use connector_spi::{Comparison, Literal, Predicate};
 
-/// Whether the predicate is one that [`apply`] evaluates exactly as the engine does.
-pub(crate) fn known(predicate: &Predicate, columns: &[Column]) -> bool {
-    let fits = |column: &usize, value: &Literal| scalar(value, &columns[*column].data_type).is_ok();
+type Result<T> = std::result::Result<T, ArrowError>;
+
+/// For each row of a batch with all columns of the table: true, false or NULL.
+pub(crate) fn evaluate(batch: &RecordBatch, predicate: &Predicate) -> Result<BooleanArray> {
     match predicate {
-        Predicate::Compare { column, value, .. } => fits(column, value),
-        Predicate::In { column, values, .. } => values.iter().all(|value| fits(column, value)),
-        Predicate::Null { .. } => true,
-        // Arrow's kernel knows the backslash as escape and nothing else.
-        Predicate::Like { column, escape, case_insensitive, .. } => {
-            *escape == '\\' && !case_insensitive && columns[*column].data_type == DataType::Utf8
-        }
-        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().all(|part| known(part, columns)),
-        Predicate::Not(inner) => known(inner, columns),
-    }
-}
-
-/// The rows for which every filter is true.
-pub(crate) fn apply(batch: &RecordBatch, filters: &[Predicate]) -> Result<RecordBatch> {
-    let mut batch = batch.clone();
-    for filter in filters {
-        let mask = evaluate(&batch, filter).map_err(failed)?;
-        batch = filter_record_batch(&batch, &mask).map_err(failed)?;
-    }
-    Ok(batch)
-}
-
-fn failed(cause: ArrowError) -> Error {
-    Error::internal(format!("a filter on a table in memory failed: {cause}"))
-}
-
-fn evaluate(batch: &RecordBatch, predicate: &Predicate) -> Result<BooleanArray, ArrowError> {
-    match predicate {
-        Predicate::Compare { column, op, value } => {
-            let column = batch.column(*column);
-            let value = scalar(value, column.data_type())?;
-            match op {
-                Comparison::Eq => cmp::eq(column, &value),
-                Comparison::NotEq => cmp::neq(column, &value),
-                Comparison::Lt => cmp::lt(column, &value),
-                Comparison::LtEq => cmp::lt_eq(column, &value),
-                Comparison::Gt => cmp::gt(column, &value),
-                Comparison::GtEq => cmp::gt_eq(column, &value),
-            }
-        }
+        Predicate::Compare { column, op, value } => compare(&comparable(batch.column(*column)), *op, value),
         Predicate::In { column, values, negated } => {
-            let array = batch.column(*column);
-            let nothing = cmp::distinct(array, array)?;
+            let array = comparable(batch.column(*column));
             // NULL IN (…) is NULL, whatever the list holds.
-            let unknown = BooleanArray::new(nothing.values().clone(), array.logical_nulls());
-            let found = values.iter().try_fold(unknown, |found, value| {
-                or_kleene(&found, &cmp::eq(array, &scalar(value, array.data_type())?)?)
-            })?;
+            let none = BooleanArray::new(BooleanBuffer::new_unset(array.len()), array.logical_nulls());
+            let found = values
+                .iter()
+                .try_fold(none, |found, value| or_kleene(&found, &compare(&array, Comparison::Eq, value)?))?;
             if *negated { not(&found) } else { Ok(found) }
         }
         Predicate::Null { column, negated: false } => is_null(batch.column(*column)),
         Predicate::Null { column, negated: true } => is_not_null(batch.column(*column)),
-        Predicate::Like { column, pattern, negated, .. } => {
-            let pattern = Scalar::new(StringArray::from(vec![pattern.as_str()]));
-            if *negated { nlike(batch.column(*column), &pattern) } else { like(batch.column(*column), &pattern) }
+        Predicate::Like { column, pattern, negated, case_insensitive, .. } => {
+            let column = batch.column(*column);
+            let pattern = Scalar::new(cast(&StringArray::from(vec![pattern.as_str()]), column.data_type())?);
+            let kernel = match (negated, case_insensitive) {
+                (false, false) => like,
+                (true, false) => nlike,
+                (false, true) => ilike,
+                (true, true) => nilike,
+            };
+            kernel(column, &pattern)
         }
         Predicate::And(parts) => fold(batch, parts, true, and_kleene),
         Predicate::Or(parts) => fold(batch, parts, false, or_kleene),
@@ -81,54 +56,102 @@ fn fold(
     batch: &RecordBatch,
     parts: &[Predicate],
     empty: bool,
-    join: fn(&BooleanArray, &BooleanArray) -> Result<BooleanArray, ArrowError>,
-) -> Result<BooleanArray, ArrowError> {
+    join: fn(&BooleanArray, &BooleanArray) -> Result<BooleanArray>,
+) -> Result<BooleanArray> {
     let start = BooleanArray::from(vec![empty; batch.num_rows()]);
     parts.iter().try_fold(start, |sum, part| join(&sum, &evaluate(batch, part)?))
 }
 
-/// The literal as an array of one value of exactly `data_type`.
-fn scalar(value: &Literal, data_type: &DataType) -> Result<Scalar<ArrayRef>, ArrowError> {
-    use arrow::array::{
-        BinaryArray, Date32Array, Decimal128Array, Float64Array, Int64Array, TimestampMicrosecondArray,
-        TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
+fn compare(column: &ArrayRef, op: Comparison, value: &Literal) -> Result<BooleanArray> {
+    let value = scalar(value, column.data_type())
+        .ok_or_else(|| ArrowError::CastError(format!("a literal does not fit {}", column.data_type())))?;
+    let kernel = match op {
+        Comparison::Eq => cmp::eq,
+        Comparison::NotEq => cmp::neq,
+        Comparison::Lt => cmp::lt,
+        Comparison::LtEq => cmp::lt_eq,
+        Comparison::Gt => cmp::gt,
+        Comparison::GtEq => cmp::gt_eq,
     };
-    let wrong = || ArrowError::CastError(format!("a literal does not fit {data_type}"));
+    kernel(column, &value)
+}
+
+/// The column as it is compared: Arrow's kernels tell -0.0 from 0.0, SQL does not, and the
+/// engine makes every zero the same before it asks them.
+fn comparable(column: &ArrayRef) -> ArrayRef {
+    fn one_zero<T: ArrowPrimitiveType>(column: &ArrayRef) -> ArrayRef {
+        let zero = T::Native::default();
+        Arc::new(column.as_primitive::<T>().unary::<_, T>(|value| if value == zero { zero } else { value }))
+    }
+    match column.data_type() {
+        DataType::Float32 => one_zero::<Float32Type>(column),
+        DataType::Float64 => one_zero::<Float64Type>(column),
+        _ => Arc::clone(column),
+    }
+}
+
+/// The literal as one value of exactly `data_type`; `None` where it is not of that type or does not fit.
+pub(crate) fn scalar(value: &Literal, data_type: &DataType) -> Option<Scalar<ArrayRef>> {
+    fn of<T: ArrowPrimitiveType>(value: T::Native) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::from_value(value, 1))
+    }
     let array: ArrayRef = match (value, data_type) {
         (Literal::Boolean(v), DataType::Boolean) => Arc::new(BooleanArray::from(vec![*v])),
-        (Literal::Integer(v), t) if t.is_signed_integer() => Arc::new(Int64Array::from(vec![*v])),
-        (Literal::Unsigned(v), t) if t.is_unsigned_integer() => Arc::new(UInt64Array::from(vec![*v])),
-        (Literal::Float(v), DataType::Float32 | DataType::Float64) => Arc::new(Float64Array::from(vec![*v])),
-        (Literal::Text(v), DataType::Utf8) => Arc::new(StringArray::from(vec![v.as_str()])),
-        (Literal::Binary(v), DataType::Binary) => Arc::new(BinaryArray::from(vec![v.as_slice()])),
-        (Literal::Date(v), DataType::Date32) => Arc::new(Date32Array::from(vec![*v])),
+        (Literal::Integer(v), t) if t.is_signed_integer() => of::<Int64Type>(*v),
+        (Literal::Unsigned(v), t) if t.is_unsigned_integer() => of::<UInt64Type>(*v),
+        (Literal::Float(v), DataType::Float32) if f64::from(*v as f32) == *v => of::<Float32Type>(*v as f32 + 0.0),
+        (Literal::Float(v), DataType::Float64) => of::<Float64Type>(*v + 0.0),
+        (Literal::Text(v), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+            Arc::new(StringArray::from(vec![v.as_str()]))
+        }
+        (Literal::Binary(v), DataType::Binary | DataType::LargeBinary | DataType::BinaryView) => {
+            Arc::new(BinaryArray::from(vec![v.as_slice()]))
+        }
+        (Literal::Date(v), DataType::Date32) => of::<Date32Type>(*v),
         (Literal::Decimal { value, scale }, DataType::Decimal128(precision, at)) if scale == at => {
-            Arc::new(Decimal128Array::from(vec![*value]).with_precision_and_scale(*precision, *at)?)
+            let array = PrimitiveArray::<Decimal128Type>::from_value(*value, 1);
+            Arc::new(array.with_precision_and_scale(*precision, *at).ok()?)
+        }
+        (Literal::Time { value, unit }, DataType::Time32(of) | DataType::Time64(of)) if unit == of => {
+            time(*value, *unit)?
         }
         (Literal::Timestamp { value, unit, zone }, DataType::Timestamp(of, in_zone))
             if unit == of && zone.is_some() == in_zone.is_some() =>
         {
-            match unit {
-                TimeUnit::Second => {
-                    Arc::new(TimestampSecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone()))
-                }
-                TimeUnit::Millisecond => {
-                    Arc::new(TimestampMillisecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone()))
-                }
-                TimeUnit::Microsecond => {
-                    Arc::new(TimestampMicrosecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone()))
-                }
-                TimeUnit::Nanosecond => {
-                    Arc::new(TimestampNanosecondArray::from(vec![*value]).with_timezone_opt(in_zone.clone()))
-                }
-            }
+            timestamp(*value, *unit, in_zone.clone())
         }
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let array = cast(&array, data_type)?;
+    let array = cast(&array, data_type).ok()?;
     // A number that does not fit the column's type became NULL.
-    if array.null_count() > 0 || array.data_type() != new_empty_array(data_type).data_type() {
-        return Err(wrong());
+    (array.null_count() == 0).then(|| Scalar::new(array))
+}
+
+fn time(value: i64, unit: TimeUnit) -> Option<ArrayRef> {
+    Some(match unit {
+        TimeUnit::Second => Arc::new(PrimitiveArray::<Time32SecondType>::from_value(i32::try_from(value).ok()?, 1)),
+        TimeUnit::Millisecond => {
+            Arc::new(PrimitiveArray::<Time32MillisecondType>::from_value(i32::try_from(value).ok()?, 1))
+        }
+        TimeUnit::Microsecond => Arc::new(PrimitiveArray::<Time64MicrosecondType>::from_value(value, 1)),
+        TimeUnit::Nanosecond => Arc::new(PrimitiveArray::<Time64NanosecondType>::from_value(value, 1)),
+    })
+}
+
+/// A point in time compares alike in whatever zone it is shown, so the column's zone does.
+fn timestamp(value: i64, unit: TimeUnit, zone: Option<Arc<str>>) -> ArrayRef {
+    match unit {
+        TimeUnit::Second => {
+            Arc::new(PrimitiveArray::<TimestampSecondType>::from_value(value, 1).with_timezone_opt(zone))
+        }
+        TimeUnit::Millisecond => {
+            Arc::new(PrimitiveArray::<TimestampMillisecondType>::from_value(value, 1).with_timezone_opt(zone))
+        }
+        TimeUnit::Microsecond => {
+            Arc::new(PrimitiveArray::<TimestampMicrosecondType>::from_value(value, 1).with_timezone_opt(zone))
+        }
+        TimeUnit::Nanosecond => {
+            Arc::new(PrimitiveArray::<TimestampNanosecondType>::from_value(value, 1).with_timezone_opt(zone))
+        }
     }
-    Ok(Scalar::new(array))
 }

@@ -2,6 +2,8 @@
 //! Tables in memory: the reference connector, to copy from.
 
 mod filter;
+mod pushdown;
+mod read;
 mod snapshot;
 mod source;
 mod store;
