@@ -1,6 +1,7 @@
 //! Rows of the generator as Arrow batches, only the columns that are wanted.
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
 use connector_spi::{Error, Result, Scan};
 use tpchgen::generators::{
     Customer, CustomerGenerator, LineItem, LineItemGenerator, Nation, NationGenerator, Order, OrderGenerator, Part,
@@ -8,61 +9,72 @@ use tpchgen::generators::{
 };
 
 use crate::cell::Cells;
+use crate::share::Share;
 use crate::table::TpchTable;
 
-/// Which share of a table: part `part` of `parts`, counted from 1.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Share {
-    pub(crate) table: TpchTable,
-    pub(crate) scale: f64,
-    pub(crate) part: i32,
-    pub(crate) parts: i32,
-}
+/// Batches that are generated when they are asked for.
+pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
-/// Makes batches until the share, the limit or the receiver ends; `send` answers false to stop.
-pub(crate) fn generate(share: Share, scan: &Scan, rows: usize, send: &mut dyn FnMut(Result<RecordBatch>) -> bool) {
+/// The batches of a share, each of at most `rows` rows.
+pub(crate) fn batches(share: Share, scan: &Scan, rows: usize) -> Batches {
+    if scan.projection.is_empty() {
+        return counted(share.rows(), scan, rows);
+    }
     let Share { scale, part, parts, .. } = share;
     match share.table {
-        TpchTable::Customer => fill(CustomerGenerator::new(scale, part, parts).iter(), CUSTOMER, scan, rows, send),
-        TpchTable::Lineitem => fill(LineItemGenerator::new(scale, part, parts).iter(), LINEITEM, scan, rows, send),
-        TpchTable::Nation => fill(NationGenerator::new(scale, part, parts).iter(), NATION, scan, rows, send),
-        TpchTable::Orders => fill(OrderGenerator::new(scale, part, parts).iter(), ORDERS, scan, rows, send),
-        TpchTable::Part => fill(PartGenerator::new(scale, part, parts).iter(), PART, scan, rows, send),
-        TpchTable::Partsupp => fill(PartSuppGenerator::new(scale, part, parts).iter(), PARTSUPP, scan, rows, send),
-        TpchTable::Region => fill(RegionGenerator::new(scale, part, parts).iter(), REGION, scan, rows, send),
-        TpchTable::Supplier => fill(SupplierGenerator::new(scale, part, parts).iter(), SUPPLIER, scan, rows, send),
+        TpchTable::Customer => filled(CustomerGenerator::new(scale, part, parts).iter(), CUSTOMER, scan, rows),
+        TpchTable::Lineitem => filled(LineItemGenerator::new(scale, part, parts).iter(), LINEITEM, scan, rows),
+        TpchTable::Nation => filled(NationGenerator::new(scale, part, parts).iter(), NATION, scan, rows),
+        TpchTable::Orders => filled(OrderGenerator::new(scale, part, parts).iter(), ORDERS, scan, rows),
+        TpchTable::Part => filled(PartGenerator::new(scale, part, parts).iter(), PART, scan, rows),
+        TpchTable::Partsupp => filled(PartSuppGenerator::new(scale, part, parts).iter(), PARTSUPP, scan, rows),
+        TpchTable::Region => filled(RegionGenerator::new(scale, part, parts).iter(), REGION, scan, rows),
+        TpchTable::Supplier => filled(SupplierGenerator::new(scale, part, parts).iter(), SUPPLIER, scan, rows),
     }
 }
 
 /// Puts one value of a row into its column; one entry a column, in the order of the table's columns.
 type Put<R> = fn(&R, &mut Cells);
 
-fn fill<R>(
-    generator: impl Iterator<Item = R>,
-    puts: &[Put<R>],
+fn filled<R: 'static>(
+    generator: impl Iterator<Item = R> + Send + 'static,
+    puts: &'static [Put<R>],
     scan: &Scan,
     rows: usize,
-    send: &mut dyn FnMut(Result<RecordBatch>) -> bool,
-) {
-    let mut source =
-        generator.take(scan.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))).peekable();
-    let schema = scan.schema();
-    while source.peek().is_some() {
-        let mut columns: Vec<Cells> = schema.fields().iter().map(|field| Cells::new(field.data_type(), rows)).collect();
+) -> Batches {
+    let limit = scan.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let (schema, projection) = (scan.schema(), scan.projection.clone());
+    let mut source = generator.take(limit);
+    Box::new(std::iter::from_fn(move || {
+        let cells = |field: &arrow::datatypes::FieldRef| Cells::new(field.data_type(), rows.min(limit));
+        let mut columns: Vec<Cells> = schema.fields().iter().map(cells).collect();
         let mut count = 0;
         for row in source.by_ref().take(rows) {
-            for (cells, at) in columns.iter_mut().zip(&scan.projection) {
+            for (cells, at) in columns.iter_mut().zip(&projection) {
                 puts[*at](&row, cells);
             }
             count += 1;
         }
-        let arrays = columns.iter_mut().map(Cells::finish).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options);
-        if !send(batch.map_err(|cause| Error::internal(format!("a generated batch is not whole: {cause}")))) {
-            return;
-        }
-    }
+        (count > 0).then(|| batch(&schema, columns, count))
+    }))
+}
+
+/// As many rows without columns.
+fn counted(all: u64, scan: &Scan, rows: usize) -> Batches {
+    let schema = scan.schema();
+    let mut left = scan.limit.map_or(all, |limit| limit.min(all));
+    Box::new(std::iter::from_fn(move || {
+        let count = usize::try_from(left).map_or(rows, |left| left.min(rows));
+        left -= count as u64;
+        (count > 0).then(|| batch(&schema, Vec::new(), count))
+    }))
+}
+
+fn batch(schema: &SchemaRef, mut columns: Vec<Cells>, count: usize) -> Result<RecordBatch> {
+    let arrays = columns.iter_mut().map(Cells::finish).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    RecordBatch::try_new_with_options(SchemaRef::clone(schema), arrays, &options)
+        .map_err(|cause| Error::internal(format!("a generated batch is not whole: {cause}")))
 }
 
 const CUSTOMER: &[Put<Customer<'static>>] = &[

@@ -3,6 +3,8 @@
 
 mod cell;
 mod generate;
+mod read;
+mod share;
 mod source;
 mod table;
 

@@ -1,17 +1,13 @@
 //! The five verbs for reading.
 
-use std::sync::Arc;
-
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use connector_spi::{
     Absorbed, BatchStream, Error, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableEntry,
     TableKind, TableName, TableStatistics,
 };
-use futures::StreamExt;
-use tokio::sync::mpsc;
 
-use crate::generate::{Share, generate};
+use crate::read::read;
+use crate::share::Share;
 use crate::table::{ALL, TpchTable, scale, scale_of};
 
 /// Schemas that are listed; any other `sfN` can be named.
@@ -49,44 +45,22 @@ impl Source for TpchSource {
     }
 
     async fn splits(&self, scan: &Scan, wanted: usize) -> Result<Splits> {
-        let table = table_of(scan)?;
-        let rows = table.rows(scale_of(&scan.table.schema)?);
-        let parts = match table {
-            TpchTable::Nation | TpchTable::Region => 1,
-            _ => rows.div_ceil(SPLIT_ROWS).max(wanted as u64).min(rows).max(1),
-        };
-        let split = |part: u64| {
-            let token = [part, parts].iter().flat_map(|n| n.to_le_bytes()).collect();
-            Split { token, rows: Some(rows / parts), bytes: Some(rows / parts * table.row_bytes()) }
+        let (table, scale) = (table_of(scan)?, scale_of(&scan.table.schema)?);
+        let all = table.rows(scale);
+        let parts = all.div_ceil(SPLIT_ROWS).max(wanted as u64).min(Share::most(table, scale)).max(1);
+        let parts = i32::try_from(parts).unwrap_or(i32::MAX);
+        let split = |part| {
+            let share = Share { table, scale, part, parts };
+            // To count the lines of a share takes as many steps as it has orders.
+            let rows = if table == TpchTable::Lineitem { all / parts as u64 } else { share.rows() };
+            Split { token: share.token(), rows: Some(rows), bytes: Some(rows * table.row_bytes()) }
         };
         Ok(Splits::of((1..=parts).map(split).collect()))
     }
 
     async fn read(&self, scan: &Scan, split: &Split, context: ReadContext) -> Result<BatchStream> {
-        let broken = || Error::internal("a split of generated rows is not readable");
-        let number = |at: usize| {
-            let bytes = split.token.get(at * 8..at * 8 + 8).and_then(|bytes| bytes.try_into().ok());
-            bytes.map(u64::from_le_bytes).and_then(|n| i32::try_from(n).ok()).ok_or_else(broken)
-        };
-        let (part, parts) = (number(0)?, number(1)?);
-        let share = Share { table: table_of(scan)?, scale: scale_of(&scan.table.schema)?, part, parts };
-        let (sender, receiver) = mpsc::channel::<Result<RecordBatch>>(2);
-        let scan = scan.clone();
-        let counters = Arc::clone(&context.counters);
-        tokio::task::spawn_blocking(move || {
-            // The generator stops when the receiver is dropped.
-            let mut send = |batch: Result<RecordBatch>| {
-                if let Ok(batch) = &batch {
-                    counters.add_bytes(batch.get_array_memory_size());
-                }
-                sender.blocking_send(batch).is_ok()
-            };
-            generate(share, &scan, context.batch_rows.max(1), &mut send);
-        });
-        let next = |mut receiver: mpsc::Receiver<Result<RecordBatch>>| async move {
-            receiver.recv().await.map(|batch| (batch, receiver))
-        };
-        Ok(futures::stream::unfold(receiver, next).boxed())
+        let share = Share::of(table_of(scan)?, scale_of(&scan.table.schema)?, &split.token)?;
+        Ok(read(share, scan.clone(), context))
     }
 }
 

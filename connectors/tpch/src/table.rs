@@ -4,6 +4,12 @@ use arrow::datatypes::DataType;
 use connector_spi::{Column, Error, Result};
 
 use crate::cell::MONEY;
+use crate::share::Share;
+
+/// The smallest scale factor: below it there is no supplier for parts and lines to name.
+const SMALLEST: f64 = 0.0001;
+/// The largest scale factor.
+const LARGEST: f64 = 1000.0;
 
 /// One of the eight tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,17 +56,10 @@ impl TpchTable {
 
     /// Rows at a scale factor; lineitem's number is the usual estimate, the others are exact.
     pub(crate) fn rows(self, scale: f64) -> u64 {
-        let per_scale = match self {
-            Self::Nation => return 25,
-            Self::Region => return 5,
-            Self::Customer => 150_000.0,
-            Self::Lineitem => 6_001_215.0,
-            Self::Orders => 1_500_000.0,
-            Self::Part => 200_000.0,
-            Self::Partsupp => 800_000.0,
-            Self::Supplier => 10_000.0,
-        };
-        (per_scale * scale) as u64
+        match self {
+            Self::Lineitem => (6_001_215.0 * scale) as u64,
+            table => Share::whole(table, scale).rows(),
+        }
     }
 
     /// About how many bytes a row has as Arrow.
@@ -151,16 +150,19 @@ impl TpchTable {
     }
 }
 
-/// The scale factor of a schema: `tiny` is 0.01, `sf1` is 1, `sf0_1` is 0.1; at most 1000.
+/// The scale factor of a schema: `tiny` is 0.01, `sf1` is 1, `sf0_1` is 0.1; from 0.0001 to 1000.
 pub(crate) fn scale(schema: &str) -> Option<f64> {
     if schema == "tiny" {
         return Some(0.01);
     }
-    let digits = schema.strip_prefix("sf")?;
-    let plain =
-        digits.chars().all(|c| c.is_ascii_digit() || c == '_') && digits.starts_with(|c: char| c.is_ascii_digit());
-    let number: f64 = if plain { digits.replacen('_', ".", 1).parse().ok()? } else { return None };
-    (number > 0.0 && number <= 1000.0).then_some(number)
+    let number = schema.strip_prefix("sf")?;
+    let (whole, decimals) = number.split_once('_').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) {
+        return None;
+    }
+    let scale: f64 = format!("{whole}.{decimals}").parse().ok()?;
+    (SMALLEST..=LARGEST).contains(&scale).then_some(scale)
 }
 
 /// The scale factor of a scan's schema. Errors: `NOT_FOUND`.
@@ -177,7 +179,9 @@ mod tests {
         assert_eq!(scale("tiny"), Some(0.01));
         assert_eq!(scale("sf0_1"), Some(0.1));
         assert_eq!(scale("sf100"), Some(100.0));
-        for wrong in ["sf", "sf0", "sf_1", "sf1_2_3", "sf-1", "sf1e3", "sf1001", "main"] {
+        assert_eq!(scale("sf0_0001"), Some(0.0001));
+        assert_eq!(scale("sf1000"), Some(1000.0));
+        for wrong in ["sf", "sf0", "sf_1", "sf1_", "sf1_2_3", "sf-1", "sf1e3", "sf1000_1", "sf0_00009", "main"] {
             assert_eq!(scale(wrong), None, "{wrong}");
         }
     }
