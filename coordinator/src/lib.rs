@@ -7,6 +7,7 @@ mod history;
 mod insert;
 mod lexer;
 mod naming;
+mod number;
 mod optimizer;
 mod plan;
 mod query;
@@ -31,6 +32,7 @@ use connectors::session::{EngineSettings, register};
 use connectors::{CatalogList, Catalogs};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{DistributedExt, SessionStateBuilderExt};
@@ -208,12 +210,16 @@ impl Coordinator {
         }
         let mut rules = optimizer::filter_guard::FilterGuard::around(PhysicalOptimizer::default().rules);
         rules.extend(connectors::physical_rules());
+        let mut analysis: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+            vec![Arc::new(optimizer::float_compare::FloatCompare)];
+        analysis.extend(Analyzer::new().rules);
         let list = CatalogList::new(Arc::clone(&self.0.catalogs), values.pushdown);
         let builder = SessionStateBuilder::new()
             .with_config(session)
             .with_runtime_env(Arc::clone(&self.0.runtime))
             .with_default_features()
             .with_catalog_list(Arc::new(list))
+            .with_analyzer_rules(analysis)
             .with_optimizer_rule(Arc::new(optimizer::unique_name::UniqueName))
             .with_physical_optimizer_rules(rules);
         register(builder, &self.0.catalogs, &self.0.channels, settings)
