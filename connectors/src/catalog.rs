@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use connector_spi::{Absorbed, Error, Op, Scan, Source, Table, TableName};
+use connector_spi::{Absorbed, Error, Op, Scan, Source, Split, Table, TableName};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -187,13 +187,13 @@ impl SourceTable {
         }
     }
 
-    fn statistics(&self, scan: &Scan) -> Statistics {
+    /// The source's estimates; what it says of the splits knows the filters as well.
+    fn statistics(&self, scan: &Scan, splits: &[Split]) -> Statistics {
         let known = &self.resolved.table.statistics;
         let inexact = |value: Option<u64>| value.map_or(Precision::Absent, |v| Precision::Inexact(v as usize));
-        let rows = match (known.rows, scan.limit) {
-            (Some(rows), Some(limit)) => Some(rows.min(limit)),
-            (rows, _) => rows,
-        };
+        let of_splits =
+            splits.iter().map(|split| split.rows).try_fold(0_u64, |sum, rows| Some(sum.saturating_add(rows?)));
+        let rows = [of_splits.or(known.rows), scan.limit.filter(|_| known.rows.is_some())].into_iter().flatten().min();
         let share = scan.projection.len() as u64;
         let all = scan.columns.len().max(1) as u64;
         let columns = scan.projection.iter().map(|at| match known.columns.get(*at) {
@@ -206,9 +206,17 @@ impl SourceTable {
         });
         Statistics {
             num_rows: inexact(rows),
-            total_byte_size: inexact(known.bytes.map(|bytes| bytes * share / all)),
+            total_byte_size: inexact(known.bytes.map(|bytes| scaled(bytes * share / all, rows, known.rows))),
             column_statistics: columns.collect(),
         }
+    }
+}
+
+/// `bytes` of `all` rows as bytes of `rows` of them.
+fn scaled(bytes: u64, rows: Option<u64>, all: Option<u64>) -> u64 {
+    match (rows, all) {
+        (Some(rows), Some(all)) if rows < all => (bytes as f64 * rows as f64 / all as f64) as u64,
+        _ => bytes,
     }
 }
 
@@ -276,8 +284,10 @@ impl TableProvider for SourceTable {
         let width = session.config().target_partitions();
         let place = |error: Error| to_datafusion(error.with("catalog", &scan.catalog).with("table", &scan.table));
         let found = source.splits(&scan, width * settings.workers.max(1)).await.map_err(place)?;
+        let statistics = self.statistics(&scan, &found.splits);
         let exec = ScanExec::new(Arc::new(scan.clone()), deal(found.splits, width))
-            .with_statistics(self.statistics(&scan))
+            .with_statistics(statistics)
+            .with_door(source, self.pushdown)
             .with_remote(source.remote_text(&scan))
             .with_guard(found.guard);
         let exec: Arc<dyn ExecutionPlan> = Arc::new(exec);

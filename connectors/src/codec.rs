@@ -6,13 +6,18 @@ use connector_spi::{Error, Scan, Split};
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf::PhysicalExprNode;
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use crate::error::to_datafusion;
+use crate::keys::Keys;
 use crate::scan::Work;
 use crate::{Catalogs, ScanExec};
 
@@ -28,6 +33,8 @@ struct Message {
     scan: Scan,
     partitions: Vec<Vec<Item>>,
     remote: Option<String>,
+    /// Filters that joins will know, as protobuf, and the places in the table of the columns that they see.
+    keys: Option<(Vec<Vec<u8>>, Vec<usize>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,17 +70,22 @@ impl PhysicalExtensionCodec for ScanCodec {
         &self,
         node: Arc<dyn ExecutionPlan>,
         buffer: &mut Vec<u8>,
-        _: &dyn PhysicalProtoConverterExtension,
+        converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         let Some(exec) = node.downcast_ref::<ScanExec>() else {
             return Err(to_datafusion(Error::unsupported(format!("{} cannot be sent to a worker", node.name()))));
         };
         let items =
             |works: &Vec<Work>| works.iter().map(|work| self.item(&exec.scan, work)).collect::<Result<Vec<_>>>();
+        // By the plan's own converter, so that a join and its scan stay connected.
+        let filter = |filter| Ok(converter.physical_expr_to_proto(&filter, self)?.encode_to_vec());
+        let filters = |keys: &Keys| keys.exprs().map(filter).collect::<Result<Vec<_>>>();
+        let keys = exec.keys().map(|keys| Ok::<_, DataFusionError>((filters(keys)?, keys.places().to_vec())));
         let message = Message {
             scan: Scan::clone(&exec.scan),
             partitions: exec.partitions.iter().map(items).collect::<Result<_>>()?,
             remote: exec.remote.clone(),
+            keys: keys.transpose()?,
         };
         *buffer = postcard::to_extend(&message, std::mem::take(buffer)).map_err(broken)?;
         Ok(())
@@ -83,8 +95,8 @@ impl PhysicalExtensionCodec for ScanCodec {
         &self,
         buffer: &[u8],
         _: &[Arc<dyn ExecutionPlan>],
-        _: &TaskContext,
-        _: &dyn PhysicalProtoConverterExtension,
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let message: Message = postcard::from_bytes(buffer).map_err(broken)?;
         let work = |item| match item {
@@ -96,11 +108,28 @@ impl PhysicalExtensionCodec for ScanCodec {
             .into_iter()
             .map(|items| items.into_iter().map(work).collect::<Result<Vec<_>>>())
             .collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(ScanExec::new(Arc::new(message.scan), partitions).with_remote(message.remote)))
+        let keys = match message.keys {
+            None => None,
+            Some((filters, places)) => {
+                let schema = Keys::schema(&message.scan, &places);
+                let context = PhysicalPlanDecodeContext::new(context, self);
+                let filter = |bytes: Vec<u8>| {
+                    let node = PhysicalExprNode::decode(bytes.as_slice()).map_err(|cause| unreadable(&cause))?;
+                    converter.proto_to_physical_expr(&node, &schema, &context)
+                };
+                Keys::of(filters.into_iter().map(filter).collect::<Result<Vec<_>>>()?, &places)
+            }
+        };
+        let exec = ScanExec::new(Arc::new(message.scan), partitions).with_remote(message.remote).with_keys(keys);
+        Ok(Arc::new(exec))
     }
 }
 
-fn broken(cause: postcard::Error) -> datafusion::error::DataFusionError {
+fn broken(cause: postcard::Error) -> DataFusionError {
+    unreadable(&cause)
+}
+
+fn unreadable(cause: &dyn std::fmt::Display) -> DataFusionError {
     to_datafusion(Error::internal(format!("a scan could not be turned to or from bytes: {cause}")))
 }
 

@@ -1,5 +1,6 @@
 //! The engine's side of the boundary: catalogs, the one leaf plan node, its codec, and what both processes must agree on.
 
+mod absorb;
 pub mod catalog;
 pub mod channel;
 mod codec;
@@ -7,6 +8,7 @@ mod config;
 mod distribute;
 pub mod error;
 mod information;
+mod keys;
 mod literal;
 mod predicate;
 mod registry;
@@ -32,6 +34,7 @@ pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     vec![
         #[cfg(feature = "files")]
         Arc::new(connector_files::FloatBounds),
+        Arc::new(absorb::Absorb),
     ]
 }
 

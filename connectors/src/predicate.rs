@@ -70,7 +70,7 @@ pub(crate) fn predicate(expr: &Expr, columns: &[Column]) -> Option<Predicate> {
     }
 }
 
-fn comparison(op: Operator) -> Option<Comparison> {
+pub(crate) fn comparison(op: Operator) -> Option<Comparison> {
     Some(match op {
         Operator::Eq => Comparison::Eq,
         Operator::NotEq => Comparison::NotEq,
@@ -82,7 +82,8 @@ fn comparison(op: Operator) -> Option<Comparison> {
     })
 }
 
-fn flipped(op: Comparison) -> Comparison {
+/// The operator that says the same with its sides changed over.
+pub(crate) fn flipped(op: Comparison) -> Comparison {
     match op {
         Comparison::Lt => Comparison::Gt,
         Comparison::LtEq => Comparison::GtEq,

@@ -4,14 +4,17 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use connector_spi::{Error, ReadContext, ReadCounters, Scan, Source, Split};
+use connector_spi::{Absorbed, Call, Error, Op, ReadContext, ReadCounters, Scan, SortKey, Source, Split};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Statistics;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType, apply_expression_roots};
+use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -20,7 +23,10 @@ use datafusion::physical_plan::{
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use crate::Catalogs;
+use crate::distribute::deal;
 use crate::error::to_datafusion;
+use crate::keys::Keys;
+use crate::session::Pushdown;
 
 /// One piece of work of a partition.
 #[derive(Debug, Clone)]
@@ -42,6 +48,18 @@ pub struct ScanExec {
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     guard: Guard,
+    door: Door,
+    keys: Option<Arc<Keys>>,
+}
+
+/// The source and how much it may take over, while the plan is made; never travels.
+#[derive(Clone, Default)]
+pub(crate) struct Door(pub(crate) Option<(Arc<dyn Source>, Pushdown)>);
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "open" } else { "closed" })
+    }
 }
 
 /// What the source wants held until the query ends.
@@ -74,6 +92,8 @@ impl ScanExec {
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
             guard: Guard::default(),
+            door: Door::default(),
+            keys: None,
         }
     }
 
@@ -90,6 +110,47 @@ impl ScanExec {
     pub(crate) fn with_guard(mut self, guard: Option<Arc<dyn Any + Send + Sync>>) -> Self {
         self.guard = Guard(guard);
         self
+    }
+
+    pub(crate) fn with_door(mut self, source: &Arc<dyn Source>, pushdown: Pushdown) -> Self {
+        self.door = Door(Some((Arc::clone(source), pushdown)));
+        self
+    }
+
+    pub(crate) fn with_keys(mut self, keys: Option<Keys>) -> Self {
+        self.keys = keys.map(Arc::new);
+        self
+    }
+
+    /// The keys that it waits for before it reads.
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.keys.as_deref()
+    }
+
+    /// Offers an operation that the engine does again anyway; the answer as the session's pushdown setting allows it.
+    pub(crate) fn offer(&self, op: &Op) -> Absorbed {
+        match &self.door.0 {
+            None => Absorbed::No("the plan is made already"),
+            Some((_, Pushdown::None)) => Absorbed::No("pushdown is off"),
+            Some((_, Pushdown::Inexact)) if matches!(op, Op::Aggregate(_)) => {
+                Absorbed::No("groups are exact or nothing, and pushdown is inexact")
+            }
+            Some((source, _)) => source.absorb(&self.scan, op),
+        }
+    }
+
+    /// The same leaf for a scan that absorbed more.
+    pub(crate) fn absorbing(&self, scan: Scan) -> Self {
+        let splits: Vec<Split> = self.splits().cloned().collect();
+        let (splits, remote) = match &self.door.0 {
+            Some((source, _)) => (source.recut(&scan, splits), source.remote_text(&scan)),
+            None => (splits, None),
+        };
+        let partitions = deal(splits, self.partitions.len());
+        let mut exec = Self::new(Arc::new(scan), partitions).with_remote(remote).with_guard(self.guard.0.clone());
+        exec.door = self.door.clone();
+        exec.keys.clone_from(&self.keys);
+        exec
     }
 
     /// The scan it reads.
@@ -127,19 +188,48 @@ impl DisplayAs for ScanExec {
             scan.table,
             self.partitions.iter().flatten().count()
         )?;
-        let names: Vec<&str> = scan.projection.iter().map(|at| scan.columns[*at].name.as_str()).collect();
-        write!(f, ", columns=[{}]", names.join(", "))?;
+        let name = |at: &usize| scan.columns[*at].name.as_str();
+        match &scan.aggregation {
+            None => write!(f, ", columns=[{}]", scan.projection.iter().map(name).collect::<Vec<_>>().join(", "))?,
+            Some(made) => {
+                let call = |call: &Call| {
+                    let function = format!("{:?}", call.function).to_lowercase();
+                    format!("{function}({})", call.column.as_ref().map_or("*", name))
+                };
+                let calls = made.calls.iter().map(call).collect::<Vec<_>>().join(", ");
+                let group = made.group.iter().map(name).collect::<Vec<_>>().join(", ");
+                write!(f, ", groups=[{group}], results=[{calls}]")?;
+            }
+        }
         if !scan.filters.is_empty() {
             write!(f, ", filters={}", scan.filters.len())?;
         }
+        if !scan.order.is_empty() {
+            let key = |key: &SortKey| {
+                let direction = if key.descending { "DESC" } else { "ASC" };
+                let nulls = if key.nulls_first { "FIRST" } else { "LAST" };
+                format!("{} {direction} NULLS {nulls}", name(&key.column))
+            };
+            write!(f, ", order=[{}]", scan.order.iter().map(key).collect::<Vec<_>>().join(", "))?;
+        }
         if let Some(limit) = scan.limit {
             write!(f, ", limit={limit}")?;
+        }
+        if let Some(keys) = &self.keys {
+            let names: Vec<String> = keys.exprs().flat_map(|filter| names(&filter)).collect();
+            write!(f, ", join_keys=[{}]", names.join(", "))?;
         }
         match &self.remote {
             Some(text) => write!(f, ", sent=[{text}]"),
             None => Ok(()),
         }
     }
+}
+
+/// The names of the columns that a filter is about.
+fn names(filter: &Arc<dyn PhysicalExpr>) -> Vec<String> {
+    let columns = filter.children().into_iter().cloned().flat_map(|key| collect_columns(&key));
+    columns.map(|column| column.name().to_owned()).collect()
 }
 
 impl ExecutionPlan for ScanExec {
@@ -161,9 +251,28 @@ impl ExecutionPlan for ScanExec {
 
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        // A join finds out by this whether anybody waits for its keys.
+        apply_expression_roots(self.keys.iter().flat_map(|keys| keys.exprs()), visit)
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        pushed: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let filters = pushed.parent_filters.iter().map(|pushed| Arc::clone(&pushed.filter));
+        let open = matches!(&self.door.0, Some((_, pushdown)) if *pushdown != Pushdown::None);
+        let wanted = phase == FilterPushdownPhase::Post && open && self.scan.limit.is_none();
+        let keys = wanted.then(|| Keys::of(filters, &self.scan.projection)).flatten();
+        // Each join filters again itself.
+        let answer = FilterPushdownPropagation::all_unsupported(pushed);
+        Ok(match keys {
+            Some(keys) => answer.with_updated_node(Arc::new(self.clone().with_keys(Some(keys)))),
+            None => answer,
+        })
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -173,6 +282,8 @@ impl ExecutionPlan for ScanExec {
         let reader = Reader {
             catalogs,
             scan: Arc::clone(&self.scan),
+            keys: self.keys.clone(),
+            sent: MetricBuilder::new(&self.metrics).counter("join_keys_sent", partition),
             context: ReadContext { batch_rows: context.session_config().batch_size(), counters: Arc::clone(&counters) },
         };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
@@ -232,6 +343,9 @@ impl Drop for Moved {
 struct Reader {
     catalogs: Arc<Catalogs>,
     scan: Arc<Scan>,
+    keys: Option<Arc<Keys>>,
+    /// How many join keys the source was sent.
+    sent: Count,
     context: ReadContext,
 }
 
@@ -245,7 +359,13 @@ impl Reader {
         let place = move |error: Error| to_datafusion(error.with("catalog", &scan.catalog).with("table", &scan.table));
         let source: Arc<dyn Source> =
             self.catalogs.get(&self.scan.catalog).and_then(|catalog| catalog.source()).map_err(&place)?;
-        let rows = source.read(&self.scan, &split, self.context.clone()).await.map_err(&place)?;
+        let mut scan = Arc::clone(&self.scan);
+        if let Some(keys) = &self.keys {
+            let Some(narrowed) = keys.narrow(&scan, source.as_ref()).await else { return Ok(stream::empty().boxed()) };
+            self.sent.add(narrowed.keys);
+            scan = Arc::new(narrowed.scan);
+        }
+        let rows = source.read(&scan, &split, self.context.clone()).await.map_err(&place)?;
         Ok(rows.map_err(place).boxed())
     }
 }

@@ -16,6 +16,10 @@ use crate::channel::Channels;
 use crate::codec::ScanCodec;
 use crate::distribute::{desired_tasks, scale_up};
 
+/// The longest list of join keys, in values and in bytes of their array, that a partition of a join hands to sources.
+const MOST_JOIN_KEYS: usize = 10_000;
+const MOST_JOIN_KEY_BYTES: usize = 512 << 10;
+
 /// How much connectors may take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pushdown {
@@ -75,6 +79,9 @@ impl EngineSettings {
     pub fn apply(&self, config: &mut SessionConfig) {
         let options = config.options_mut();
         options.execution.time_zone = Some(self.time_zone.clone());
+        // Lists of join keys of this length are worth sending to a source.
+        options.optimizer.hash_join_inlist_pushdown_max_distinct_values = MOST_JOIN_KEYS;
+        options.optimizer.hash_join_inlist_pushdown_max_size = MOST_JOIN_KEY_BYTES;
         if let Ok(rows) = ConfigNonZeroUsize::try_new(self.batch_rows) {
             options.execution.batch_size = rows;
         }

@@ -31,6 +31,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "The most connections that one process of Tributary opens, 1 to 1000.",
     ),
     option(
+        "split_size",
+        OptionKind::Integer,
+        Some("8388608"),
+        "A table is read by several connections, each of at least about this many bytes of it; 8192 or more.",
+    ),
+    option(
         "ssl_mode",
         OptionKind::Text,
         Some("prefer"),
@@ -53,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) trust: Trust,
     pub(crate) max_connections: usize,
+    pub(crate) split_bytes: u64,
 }
 
 impl Settings {
@@ -95,7 +102,11 @@ impl Settings {
             most @ 1..=1000 => usize::try_from(most).unwrap_or(10),
             _ => return Err(Error::invalid("option \"max_connections\" must be from 1 to 1000")),
         };
-        Ok(Self { catalog: catalog.to_owned(), config, trust, max_connections })
+        let split_bytes = match options.integer("split_size").unwrap_or(8 << 20).try_into() {
+            Ok(bytes @ 8192..) => bytes,
+            _ => return Err(Error::invalid("option \"split_size\" must be 8192 or more")),
+        };
+        Ok(Self { catalog: catalog.to_owned(), config, trust, max_connections, split_bytes })
     }
 
     /// `HOST:PORT`, for messages; several where the url names several.

@@ -6,6 +6,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use connector_spi::{Error, ErrorKind, Result, Scan};
 
+use crate::aggregate;
 use crate::cell::Cells;
 use crate::types::Kind;
 
@@ -31,8 +32,10 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Errors: `INTERNAL` for a scan that this connector did not make.
     pub(crate) fn new(scan: &Scan, batch_rows: usize) -> Result<Self> {
-        let kind = |at: &usize| Kind::of_column(&scan.columns[*at]);
-        let kinds = scan.projection.iter().map(kind).collect::<Result<Vec<_>>>()?;
+        let kinds = match &scan.aggregation {
+            Some(aggregation) => aggregate::kinds(scan, aggregation)?,
+            None => scan.projection.iter().map(|at| Kind::of_column(&scan.columns[*at])).collect::<Result<Vec<_>>>()?,
+        };
         Ok(Self {
             schema: scan.schema(),
             table: format!("{}.{}", scan.catalog, scan.table),

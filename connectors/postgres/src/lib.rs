@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 //! Tables of a Postgres database.
 
+mod aggregate;
 mod cell;
 mod config;
 mod copy;
@@ -10,6 +11,7 @@ mod pool;
 mod pushdown;
 mod read;
 mod source;
+mod split;
 mod sql;
 mod tls;
 mod types;

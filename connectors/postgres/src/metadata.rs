@@ -47,8 +47,19 @@ WITH RECURSIVE target AS (
       WHEN c.relkind = 'p' THEN (
         SELECT sum(l.relpages::int8)
         FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid WHERE p.isleaf)
-      WHEN c.relkind IN ('r', 'm') THEN c.relpages::int8
-    END AS pages
+      WHEN c.relkind IN ('r', 'm') AND c.relpages > 0 THEN c.relpages::int8
+      WHEN c.relkind IN ('r', 'm')
+        THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8
+    END AS pages,
+    (
+      SELECT pg_catalog.array_agg(DISTINCT a.attname::text)
+      FROM pg_catalog.pg_index i
+      JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+      JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname = 'btree'
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+      JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typcollation = 0
+      WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
+    ) AS indexed
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ), resolved AS (
@@ -70,7 +81,7 @@ SELECT a.attname::text,
   coalesce((pg_catalog.to_jsonb(l) ->> 'collisdeterministic')::bool, true),
   s.null_frac::float8, s.n_distinct::float8,
   c.tuples, (c.pages * pg_catalog.current_setting('block_size')::int8)::int8, c.relkind::text,
-  pg_catalog.getdatabaseencoding()::text
+  pg_catalog.getdatabaseencoding()::text, c.indexed
 FROM target c
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN (resolved r JOIN pg_catalog.pg_type t ON t.oid = r.type AND t.typtype <> 'd') ON r.attnum = a.attnum
@@ -85,6 +96,7 @@ ORDER BY a.attnum";
 
 /// What of a table travels with every scan of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Facts {
     /// Postgres' own letter for table, view and so on.
     pub(crate) relkind: String,
@@ -92,6 +104,10 @@ pub(crate) struct Facts {
     pub(crate) rows: Option<u64>,
     /// About how many bytes, if known.
     pub(crate) bytes: Option<u64>,
+    /// Columns with an index in their order, which is the engine's: not text.
+    pub(crate) indexed: Vec<String>,
+    /// About how many different values each column has, if known.
+    pub(crate) distinct: Vec<Option<u64>>,
 }
 
 impl Facts {
@@ -154,10 +170,12 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
     let Some(first) = rows.first() else { return Ok(None) };
     let tuples: Option<f64> = cell(first, 8)?;
     let bytes: Option<i64> = cell(first, 9)?;
-    let facts = Facts {
+    let mut facts = Facts {
         relkind: cell(first, 10)?,
         rows: tuples.map(|tuples| tuples as u64),
-        bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+        bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()),
+        indexed: cell::<Option<Vec<String>>>(first, 12)?.unwrap_or_default(),
+        distinct: Vec::new(),
     };
     let unicode = cell::<String>(first, 11)? == "UTF8";
     let mut columns = Vec::with_capacity(rows.len());
@@ -170,6 +188,7 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
             distinct: cell::<Option<f64>>(row, 7)?.and_then(|distinct| different(distinct, facts.rows)),
         });
     }
+    facts.distinct = statistics.iter().map(|column| column.distinct).collect();
     let native = serde_json::to_string(&facts)
         .map_err(|cause| Error::internal(format!("the facts of a table cannot be kept: {cause}")))?;
     let mut table = Table::new(columns);
@@ -219,7 +238,8 @@ mod tests {
     #[test]
     fn facts_that_are_missing_are_unknown() {
         assert_eq!(Facts::read("").rows, None);
-        let text = serde_json::to_string(&Facts { relkind: "r".into(), rows: Some(3), bytes: None }).expect("text");
+        let text =
+            serde_json::to_string(&Facts { relkind: "r".into(), rows: Some(3), ..Facts::default() }).expect("text");
         assert_eq!((Facts::read(&text).rows, Facts::read(&text).relkind), (Some(3), "r".to_owned()));
     }
 }

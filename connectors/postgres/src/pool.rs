@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::config::Settings;
-use crate::error::{Place, connecting, running};
+use crate::error::{Place, connecting, lost, running};
 use crate::tls::{self, Tls};
 
 /// How long a read waits for a free connection.
@@ -27,13 +27,15 @@ const BRIEF: Duration = Duration::from_secs(5);
 const SESSION: &str = "\
 SET standard_conforming_strings = on; SET default_transaction_read_only = on; SET search_path = pg_catalog; \
 SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; \
-SET bytea_output = 'hex'; SET lock_timeout = '30s'";
+SET bytea_output = 'hex'; SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = 0; SET jit = off";
 
 /// The connections of one catalog in one process.
 pub(crate) struct Pool {
     pub(crate) settings: Settings,
     tls: OnceCell<Tls>,
     slots: Arc<Semaphore>,
+    /// Snapshots that may be held at once; each takes a slot as well, so that some are always left to readers.
+    pub(crate) snapshots: Arc<Semaphore>,
     idle: Mutex<Vec<(Instant, Link)>>,
 }
 
@@ -62,7 +64,8 @@ impl Drop for Link {
 impl Pool {
     pub(crate) fn new(settings: Settings) -> Self {
         let slots = Arc::new(Semaphore::new(settings.max_connections));
-        Self { settings, tls: OnceCell::new(), slots, idle: Mutex::default() }
+        let snapshots = Arc::new(Semaphore::new(settings.max_connections / 2));
+        Self { settings, tls: OnceCell::new(), slots, snapshots, idle: Mutex::default() }
     }
 
     /// For error texts; `table` as `schema.table`.
@@ -85,7 +88,7 @@ impl Pool {
                 .hint("Raise max_connections of the catalog, or run fewer queries at once.")
         })?;
         let slot = slot.map_err(|_| Error::internal("the pool of connections is closed"))?;
-        let mut lease = Lease { pool: Arc::clone(self), link: None, slot: Some(slot), used_before: false };
+        let mut lease = Lease { pool: Arc::clone(self), link: None, slot: Some(slot), used_before: false, open: false };
         while let Some((since, link)) = self.idle() {
             if !link.client.is_closed()
                 && since.elapsed() < IDLE
@@ -146,6 +149,8 @@ pub(crate) struct Lease {
     link: Option<Link>,
     slot: Option<OwnedSemaphorePermit>,
     used_before: bool,
+    /// Whether a transaction is open.
+    open: bool,
 }
 
 impl Lease {
@@ -170,7 +175,37 @@ impl Lease {
         Ok(())
     }
 
-    /// Gives the connection back; it has no work left.
+    /// Says that a transaction is open from here on.
+    pub(crate) fn begun(&mut self) {
+        self.open = true;
+    }
+
+    /// Ends the transaction, if one is open, and gives the connection back; it has no work left.
+    pub(crate) async fn finish(mut self) {
+        if self.open {
+            // It only read; where this fails, the connection is dropped and closed.
+            let ended = match self.client() {
+                Ok(client) => timeout(BRIEF, client.batch_execute("ROLLBACK")).await,
+                Err(_) => return,
+            };
+            if !matches!(ended, Ok(Ok(()))) {
+                return;
+            }
+            self.open = false;
+        }
+        self.done();
+    }
+
+    /// The error of a statement as the contract's. After an error of the statement the connection is as good as
+    /// before; after its own it is not.
+    pub(crate) async fn failed(self, error: &tokio_postgres::Error, place: &Place) -> Error {
+        if !lost(error) {
+            self.finish().await;
+        }
+        running(error, place)
+    }
+
+    /// Gives the connection back; it has no work left and no transaction is open.
     pub(crate) fn done(mut self) {
         if let Some(link) = self.link.take().filter(|link| !link.client.is_closed()) {
             self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), link));

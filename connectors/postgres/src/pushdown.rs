@@ -1,8 +1,9 @@
 //! What Postgres may take over: a proof for each kind of column and operator, or a refusal.
 
-use connector_spi::{Absorbed, Column, Comparison, Literal, Op, Predicate, Scan};
+use connector_spi::{Absorbed, Column, Comparison, Literal, Op, Predicate, Scan, SortKey};
 
-use crate::sql::{Refusal, identifier, literal, quoted};
+use crate::aggregate;
+use crate::sql::{Refusal, identifier, literal, quoted, sign};
 use crate::types::{Collation, Kind};
 
 /// A filter longer than this is applied by the engine alone.
@@ -13,20 +14,46 @@ const DEEPEST: usize = 64;
 /// The answer to an offered operation; pure.
 pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
     match op {
+        Op::Columns(_) | Op::Limit(_) if scan.aggregation.is_some() => Absorbed::No("the scan has groups already"),
         Op::Columns(columns) if columns.iter().any(|at| *at >= scan.columns.len()) => {
             Absorbed::No("the table has fewer columns")
         }
         Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
         Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
-        // The limit would then count the rows that pass.
-        Op::Filter(_) if scan.limit.is_some() => Absorbed::No("the scan has a limit already"),
+        // The limit would then count the rows that pass, and a group is no row.
+        Op::Filter(_) if scan.limit.is_some() || scan.aggregation.is_some() => {
+            Absorbed::No("the scan has a limit or groups already")
+        }
         Op::Filter(predicate) => match sent(&scan.columns, predicate) {
             Err(reason) => Absorbed::No(reason),
             Ok(sent) if sent.text.len() > LONGEST_TEXT_BYTES => Absorbed::No("the filter is longer than 1 MiB as text"),
             Ok(Sent { kept, exact: true, .. }) => Absorbed::Exact(scan.with_filter(kept)),
             Ok(Sent { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
         },
+        Op::Top { order, limit } => match order.iter().find_map(|key| unordered(scan, key)) {
+            _ if scan.limit.is_some() || scan.aggregation.is_some() => {
+                Absorbed::No("the scan has a limit or groups already")
+            }
+            Some(reason) => Absorbed::No(reason),
+            None => Absorbed::Exact(scan.with_top(order.clone(), *limit)),
+        },
+        Op::Aggregate(aggregation) => match aggregate::doubt(scan, aggregation) {
+            Some(reason) => Absorbed::No(reason),
+            None if aggregate::many(scan, aggregation) => Absorbed::No("there are about as many groups as rows"),
+            None => Absorbed::Exact(scan.with_aggregation(aggregation.clone())),
+        },
         _ => Absorbed::No("not known to the connector"),
+    }
+}
+
+/// Why Postgres cannot sort by a key as the engine does; none where it can.
+fn unordered(scan: &Scan, key: &SortKey) -> Option<Refusal> {
+    let kind = scan.columns.get(key.column).and_then(|column| Kind::of_column(column).ok());
+    match kind {
+        None => Some("the column's type is not known"),
+        Some(Kind::Text(Collation::Bytes)) => None,
+        Some(kind) if exact_order(&kind) => None,
+        Some(kind) => Some(refusal(&kind)),
     }
 }
 
@@ -209,22 +236,12 @@ fn check_pattern(pattern: &str, escape: char) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn sign(op: Comparison) -> &'static str {
-    match op {
-        Comparison::Eq => "=",
-        Comparison::NotEq => "<>",
-        Comparison::Lt => "<",
-        Comparison::LtEq => "<=",
-        Comparison::Gt => ">",
-        Comparison::GtEq => ">=",
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use connector_spi::{Table, TableName};
 
     use super::*;
+    use crate::split::Part;
     use crate::sql::select;
     use crate::sql::tests::HOSTILE;
 
@@ -240,7 +257,7 @@ mod tests {
         ("b\"b", Kind::Bool),
     ];
 
-    fn scan() -> Scan {
+    pub(crate) fn scan() -> Scan {
         let column = |(name, kind): &(&str, Kind)| {
             Column::new(*name, kind.data_type(), true).with_native(kind.native().expect("kept"))
         };
@@ -248,7 +265,7 @@ mod tests {
         Scan::new("pg", TableName::new("public", "a\"b"), &table)
     }
 
-    fn at(name: &str) -> usize {
+    pub(crate) fn at(name: &str) -> usize {
         KINDS.iter().position(|(known, _)| *known == name).expect("a column")
     }
 
@@ -287,7 +304,7 @@ mod tests {
             Absorbed::Inexact(scan) => (false, scan),
             Absorbed::No(_) => return None,
         };
-        let text = select(&scan.with_projection(vec![0])).expect("it is printed");
+        let text = select(&scan.with_projection(vec![0]), &Part::default()).expect("it is printed");
         let (_, text) = text.split_once(" WHERE ").expect("a filter");
         Some((exact, text.to_owned()))
     }
@@ -428,17 +445,49 @@ mod tests {
             _ => None,
         };
         let columns = exact(&scan(), Op::Columns(vec![1, 0])).expect("taken");
-        assert_eq!(select(&columns).expect("text"), "SELECT \"t\"::text, \"n\"::int4 FROM \"public\".\"a\"\"b\"");
+        assert_eq!(
+            select(&columns, &Part::default()).expect("text"),
+            "SELECT \"t\"::text, \"n\"::int4 FROM \"public\".\"a\"\"b\""
+        );
         let limited = exact(&columns, Op::Limit(7)).expect("taken");
-        assert!(select(&limited).expect("text").ends_with(" LIMIT 7"));
+        assert!(select(&limited, &Part::default()).expect("text").ends_with(" LIMIT 7"));
         assert!(matches!(absorb(&limited, &Op::Filter(compare("n", Comparison::Eq, 1))), Absorbed::No(_)));
         assert!(matches!(absorb(&scan(), &Op::Columns(vec![99])), Absorbed::No(_)));
         let none = limited.with_projection(Vec::new());
         let text = "SELECT count(*) FROM (SELECT FROM \"public\".\"a\"\"b\" LIMIT 7) AS part";
-        assert_eq!(select(&none).expect("text"), text);
+        assert_eq!(select(&none, &Part::default()).expect("text"), text);
         assert_eq!(
-            select(&scan().with_projection(Vec::new())).expect("text"),
+            select(&scan().with_projection(Vec::new()), &Part::default()).expect("text"),
             "SELECT count(*) FROM \"public\".\"a\"\"b\""
         );
+    }
+    pub(crate) fn sent_text(scan: &Scan, op: Op) -> Result<String, &'static str> {
+        match absorb(scan, &op) {
+            Absorbed::Exact(scan) => Ok(select(&scan, &Part::default()).expect("it is printed")),
+            Absorbed::Inexact(_) => Err("inexact"),
+            Absorbed::No(reason) => Err(reason),
+        }
+    }
+
+    #[test]
+    fn the_first_rows_are_sorted_as_the_engine_sorts() {
+        let top = |keys: &[(&str, bool, bool)]| {
+            let key = |(name, descending, nulls_first): &(&str, bool, bool)| SortKey {
+                column: at(name),
+                descending: *descending,
+                nulls_first: *nulls_first,
+            };
+            Op::Top { order: keys.iter().map(key).collect(), limit: 3 }
+        };
+        let scan = scan().with_projection(vec![0]);
+        assert_eq!(
+            sent_text(&scan, top(&[("n", true, true), ("t", false, false)])).as_deref(),
+            Ok("SELECT \"n\"::int4 FROM \"public\".\"a\"\"b\" AS part \
+                ORDER BY part.\"n\" DESC NULLS FIRST, part.\"t\" COLLATE \"C\" ASC NULLS LAST LIMIT 3")
+        );
+        for name in ["ci", "f", "c", "o", "x"] {
+            assert!(sent_text(&scan, top(&[(name, false, false)])).is_err(), "{name}");
+        }
+        assert!(sent_text(&scan.with_limit(5), top(&[("n", false, false)])).is_err());
     }
 }

@@ -1,65 +1,133 @@
-//! A scan as one binary COPY.
+//! A split as binary COPY, one for each of its parts.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use connector_spi::{BatchStream, Error, ReadContext, Result, Scan};
+use connector_spi::{BatchStream, Error, ReadContext, Result, Scan, Split};
+use futures::future;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio_postgres::CopyOutStream;
+use tokio_postgres::{Client, CopyOutStream};
 
 use crate::copy::Decoder;
-use crate::error::{Place, lost, running};
+use crate::error::{Place, lost};
 use crate::pool::{Lease, Pool, WAIT};
-use crate::sql::select;
+use crate::split::{Part, Token};
+use crate::sql::{quoted, select};
 
-/// Starts the COPY; its rows follow. Dropping the stream cancels it in Postgres.
-pub(crate) async fn read(pool: &Arc<Pool>, scan: &Scan, context: ReadContext) -> Result<BatchStream> {
-    let place = pool.place(Some(scan.table.to_string()));
-    let sql = select(scan)?;
-    let decoder = Decoder::new(scan, context.batch_rows)?;
-    let mut lease = pool.lease(WAIT).await?;
-    context.counters.add_request();
-    if scan.projection.is_empty() {
-        return count(lease, &sql, scan, &place, &context).await;
+/// Reads the parts of a split, one after the other. Dropping the stream cancels the read in Postgres.
+pub(crate) async fn read(pool: &Arc<Pool>, scan: &Scan, split: &Split, context: ReadContext) -> Result<BatchStream> {
+    let Token { snapshot, parts } = Token::read(&split.token)?;
+    let mut parts = parts.into_iter();
+    let Some(first) = parts.next() else { return Ok(stream::empty().boxed()) };
+    let reader = Parts { pool: Arc::clone(pool), scan: Arc::new(scan.clone()), snapshot, context };
+    let head = reader.open(first).await?;
+    if parts.len() == 0 {
+        return Ok(head);
     }
-    let statement = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-    let started = match lease.client()?.copy_out(&statement).await {
-        Err(error) if lease.used_before() && lost(&error) => {
-            lease.renew().await?;
-            lease.client()?.copy_out(&statement).await
-        }
-        started => started,
-    };
-    let copy = match started {
-        Ok(copy) => Box::pin(copy),
-        Err(error) => return Err(failed(lease, &error, &place)),
-    };
-    let reading = Reading { copy, decoder, lease, place, context };
-    let batches = stream::try_unfold(Some(reading), |reading| async move {
-        let Some(reading) = reading else { return Ok::<_, Error>(None) };
-        reading.step().await.map(Some)
+    let tail = stream::iter(parts).then(move |part| {
+        let reader = reader.clone();
+        async move { reader.open(part).await }
     });
-    Ok(batches.map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten().boxed())
+    Ok(head.chain(tail.try_flatten()).boxed())
+}
+
+/// Opens the parts of one split.
+#[derive(Clone)]
+struct Parts {
+    pool: Arc<Pool>,
+    scan: Arc<Scan>,
+    snapshot: Option<String>,
+    context: ReadContext,
+}
+
+impl Parts {
+    /// Starts the COPY of one part; its rows follow.
+    async fn open(&self, part: Part) -> Result<BatchStream> {
+        let Self { pool, scan, snapshot, context } = self;
+        let place = pool.place(Some(scan.table.to_string()));
+        let sql = select(scan, &part)?;
+        let begin = begin(snapshot.as_deref())?;
+        let decoder = Decoder::new(scan, context.batch_rows)?;
+        let mut lease = pool.lease(WAIT).await?;
+        context.counters.add_request();
+        if scan.schema().fields().is_empty() {
+            return count(lease, begin, &sql, scan, &place, context).await;
+        }
+        let statement = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+        let started = match copy(&mut lease, begin.as_deref(), &statement).await? {
+            Err(error) if lease.used_before() && lost(&error) => {
+                lease.renew().await?;
+                copy(&mut lease, begin.as_deref(), &statement).await?
+            }
+            started => started,
+        };
+        let copy = match started {
+            Ok(copy) => Box::pin(copy),
+            Err(error) => return Err(lease.failed(&error, &place).await),
+        };
+        let reading = Reading { copy, decoder, lease, place, context: context.clone() };
+        let batches = stream::try_unfold(Some(reading), |reading| async move {
+            let Some(reading) = reading else { return Ok::<_, Error>(None) };
+            reading.step().await.map(Some)
+        });
+        Ok(batches.map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten().boxed())
+    }
+}
+
+/// The statement that begins a read in a snapshot of the coordinator's.
+fn begin(snapshot: Option<&str>) -> Result<Option<String>> {
+    let begin = |snapshot| {
+        let snapshot = quoted(snapshot).map_err(Error::internal)?;
+        Ok(format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {snapshot}"))
+    };
+    snapshot.map(begin).transpose()
+}
+
+type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
+
+/// Both statements at once, so that the way there and back is taken once.
+async fn together<T>(
+    lease: &mut Lease,
+    begin: Option<&str>,
+    work: impl AsyncFnOnce(&Client) -> Answer<T>,
+) -> Result<Answer<T>> {
+    let Some(begin) = begin else { return Ok(work(lease.client()?).await) };
+    lease.begun();
+    let client = lease.client()?;
+    let (begun, answer) = future::join(client.batch_execute(begin), work(client)).await;
+    Ok(begun.and(answer))
+}
+
+async fn copy(lease: &mut Lease, begin: Option<&str>, statement: &str) -> Result<Answer<CopyOutStream>> {
+    together(lease, begin, async |client: &Client| client.copy_out(statement).await).await
 }
 
 /// Where only the number of rows matters, one number comes over the wire.
-async fn count(mut lease: Lease, sql: &str, scan: &Scan, place: &Place, context: &ReadContext) -> Result<BatchStream> {
-    let answered = match lease.client()?.query_typed(sql, &[]).await {
+async fn count(
+    mut lease: Lease,
+    begin: Option<String>,
+    sql: &str,
+    scan: &Scan,
+    place: &Place,
+    context: &ReadContext,
+) -> Result<BatchStream> {
+    let ask = async |client: &Client| client.query_typed(sql, &[]).await;
+    let answered = match together(&mut lease, begin.as_deref(), ask).await? {
         Err(error) if lease.used_before() && lost(&error) => {
             lease.renew().await?;
-            lease.client()?.query_typed(sql, &[]).await
+            together(&mut lease, begin.as_deref(), ask).await?
         }
         answered => answered,
     };
     let rows = match answered {
         Ok(rows) => rows,
-        Err(error) => return Err(failed(lease, &error, place)),
+        Err(error) => return Err(lease.failed(&error, place).await),
     };
     let count = rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()).and_then(|count| u64::try_from(count).ok());
     let mut left = count.ok_or_else(|| Error::internal("Postgres counted rows without a number"))?;
     context.counters.add_bytes(size_of::<i64>());
-    lease.done();
+    lease.finish().await;
     let (schema, most) = (scan.schema(), context.batch_rows.max(1));
     let batches = std::iter::from_fn(move || {
         let rows = usize::try_from(left).unwrap_or(usize::MAX).min(most);
@@ -71,14 +139,6 @@ async fn count(mut lease: Lease, sql: &str, scan: &Scan, place: &Place, context:
         })
     });
     Ok(stream::iter(batches).boxed())
-}
-
-/// After an error of the statement the connection is as good as before; after its own it is not.
-fn failed(lease: Lease, error: &tokio_postgres::Error, place: &Place) -> Error {
-    if !lost(error) {
-        lease.done();
-    }
-    running(error, place)
 }
 
 struct Reading {
@@ -101,10 +161,10 @@ impl Reading {
                         return Ok((batches, Some(self)));
                     }
                 }
-                Some(Err(error)) => return Err(failed(self.lease, &error, &self.place)),
+                Some(Err(error)) => return Err(self.lease.failed(&error, &self.place).await),
                 None => {
                     let last = self.decoder.end()?;
-                    self.lease.done();
+                    self.lease.finish().await;
                     return Ok((last.into_iter().collect(), None));
                 }
             }

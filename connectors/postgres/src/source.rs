@@ -7,9 +7,10 @@ use connector_spi::{
     Absorbed, BatchStream, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName,
 };
 
-use crate::metadata::{self, Facts};
+use crate::metadata;
 use crate::pool::Pool;
-use crate::{pushdown, read, sql};
+use crate::split::Part;
+use crate::{pushdown, read, split, sql};
 
 /// One database.
 #[derive(Debug)]
@@ -37,21 +38,19 @@ impl Source for PostgresSource {
         pushdown::absorb(scan, op)
     }
 
-    async fn splits(&self, scan: &Scan, _wanted: usize) -> Result<Splits> {
-        // One statement is one snapshot; parts of a table would need an exported one.
-        let Facts { rows, bytes, .. } = Facts::read(&scan.native);
-        let rows = match (rows, scan.limit) {
-            (Some(rows), Some(limit)) => Some(rows.min(limit)),
-            (rows, limit) => rows.or(limit),
-        };
-        Ok(Splits::of(vec![Split { token: Vec::new(), rows, bytes }]))
+    async fn splits(&self, scan: &Scan, wanted: usize) -> Result<Splits> {
+        split::cut(&self.pool, scan, wanted).await
     }
 
-    async fn read(&self, scan: &Scan, _split: &Split, context: ReadContext) -> Result<BatchStream> {
-        read::read(&self.pool, scan, context).await
+    fn recut(&self, scan: &Scan, splits: Vec<Split>) -> Vec<Split> {
+        split::recut(scan, splits)
+    }
+
+    async fn read(&self, scan: &Scan, split: &Split, context: ReadContext) -> Result<BatchStream> {
+        read::read(&self.pool, scan, split, context).await
     }
 
     fn remote_text(&self, scan: &Scan) -> Option<String> {
-        sql::select(scan).ok()
+        sql::select(scan, &Part::default()).ok()
     }
 }

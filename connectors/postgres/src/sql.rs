@@ -1,10 +1,11 @@
 //! SQL text by our own quoting, with `standard_conforming_strings` on; nothing is bound, since COPY takes no parameters.
 
 use arrow::datatypes::TimeUnit;
-use connector_spi::{Error, Literal, Result, Scan};
+use connector_spi::{Column, Comparison, Error, Literal, Result, Scan, SortKey};
 
-use crate::pushdown;
+use crate::split::Part;
 use crate::types::Kind;
+use crate::{aggregate, pushdown};
 
 /// Why an operation is not sent; EXPLAIN shows it.
 pub(crate) type Refusal = &'static str;
@@ -25,30 +26,73 @@ pub(crate) fn quoted(text: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The SELECT of a scan: its columns, or the number of its rows where it wants no columns.
-pub(crate) fn select(scan: &Scan) -> Result<String> {
-    let mut columns = Vec::with_capacity(scan.projection.len());
-    for at in &scan.projection {
-        let column =
-            scan.columns.get(*at).ok_or_else(|| Error::internal("a scan asks for a column that is not there"))?;
-        columns.push(format!("{}::{}", identifier(&column.name), Kind::of_column(column)?.asked()));
+/// The SELECT of a part of a scan: its columns, its groups, or the number of its rows where it wants no columns.
+pub(crate) fn select(scan: &Scan, part: &Part) -> Result<String> {
+    let mut rows = format!(" FROM {}", part.name(scan));
+    if !scan.order.is_empty() {
+        rows.push_str(" AS part");
     }
-    let mut from = format!(" FROM {}.{}", identifier(&scan.table.schema), identifier(&scan.table.table));
-    for (at, filter) in scan.filters.iter().enumerate() {
+    let mut conditions = part.condition();
+    for filter in &scan.filters {
         let sent = pushdown::sent(&scan.columns, filter)
             .map_err(|reason| Error::internal(format!("a filter was taken over that cannot be sent: {reason}")))?;
-        from.push_str(if at == 0 { " WHERE " } else { " AND " });
-        from.push_str(&sent.text);
+        conditions.push(sent.text);
+    }
+    if !conditions.is_empty() {
+        rows.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+    }
+    if let Some(aggregation) = &scan.aggregation {
+        let (columns, group) = aggregate::columns(scan, aggregation)?;
+        return Ok(format!("SELECT {columns}{rows}{group}"));
+    }
+    let mut columns = Vec::with_capacity(scan.projection.len());
+    for at in &scan.projection {
+        let column = column(scan, *at)?;
+        columns.push(format!("{}::{}", identifier(&column.name), Kind::of_column(column)?.asked()));
+    }
+    let order = scan.order.iter().map(|key| order(scan, key)).collect::<Result<Vec<_>>>()?;
+    if !order.is_empty() {
+        rows.push_str(&format!(" ORDER BY {}", order.join(", ")));
     }
     // No table has more rows than a signed number counts.
     if let Some(limit) = scan.limit.filter(|limit| i64::try_from(*limit).is_ok()) {
-        from.push_str(&format!(" LIMIT {limit}"));
+        rows.push_str(&format!(" LIMIT {limit}"));
     }
     Ok(match (columns.is_empty(), scan.limit) {
-        (false, _) => format!("SELECT {}{from}", columns.join(", ")),
-        (true, None) => format!("SELECT count(*){from}"),
-        (true, Some(_)) => format!("SELECT count(*) FROM (SELECT{from}) AS part"),
+        (false, _) => format!("SELECT {}{rows}", columns.join(", ")),
+        (true, None) => format!("SELECT count(*){rows}"),
+        (true, Some(_)) => format!("SELECT count(*) FROM (SELECT{rows}) AS part"),
     })
+}
+
+/// A column of the scan's table. Errors: `INTERNAL`.
+pub(crate) fn column(scan: &Scan, at: usize) -> Result<&Column> {
+    scan.columns.get(at).ok_or_else(|| Error::internal("a scan asks for a column that is not there"))
+}
+
+/// A key of ORDER BY. Its name is qualified: a plain one would mean the column of the result.
+fn order(scan: &Scan, key: &SortKey) -> Result<String> {
+    let column = column(scan, key.column)?;
+    let collation = if matches!(Kind::of_column(column)?, Kind::Text(_)) { " COLLATE \"C\"" } else { "" };
+    let direction = if key.descending { "DESC" } else { "ASC" };
+    let nulls = match (column.nullable, key.nulls_first) {
+        (false, _) => "",
+        (true, true) => " NULLS FIRST",
+        (true, false) => " NULLS LAST",
+    };
+    Ok(format!("part.{}{collation} {direction}{nulls}", identifier(&column.name)))
+}
+
+/// A comparison operator.
+pub(crate) fn sign(op: Comparison) -> &'static str {
+    match op {
+        Comparison::Eq => "=",
+        Comparison::NotEq => "<>",
+        Comparison::Lt => "<",
+        Comparison::LtEq => "<=",
+        Comparison::Gt => ">",
+        Comparison::GtEq => ">=",
+    }
 }
 
 /// A literal of exactly the kind's type.

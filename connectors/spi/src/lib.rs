@@ -24,7 +24,7 @@ use object_store::ObjectStore;
 
 pub use error::{Blame, Error, ErrorKind, Result, Retry, nearest};
 pub use option::{OptionKind, OptionSpec, Options, Secret};
-pub use scan::{Absorbed, Comparison, Literal, Op, Predicate, Scan};
+pub use scan::{Absorbed, Aggregation, Call, Comparison, Function, Literal, Op, Predicate, Scan, SortKey};
 pub use split::{ReadContext, ReadCounters, Split, Splits};
 pub use table::{Column, ColumnStatistics, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
 
@@ -84,13 +84,25 @@ pub trait Source: Debug + Send + Sync {
 
     /// Cuts a scan into pieces that can be read independently; together they are the scan, once.
     ///
-    /// - Runs on: coordinator, after every absorb; `wanted` is how many pieces could run at once.
+    /// - Runs on: coordinator, after filters, columns and limit were absorbed ([`Source::recut`] follows where an
+    ///   order or groups are absorbed later); `wanted` is how many pieces could run at once.
     /// - Must: return at least one split; read no rows.
     /// - May: return more or fewer than wanted, and a guard that holds a snapshot open.
     /// - Errors: as [`Source::list`].
     /// - On drop: the guard, when the query ends.
     async fn splits(&self, _scan: &Scan, _wanted: usize) -> Result<Splits> {
         Ok(Splits::whole())
+    }
+
+    /// Chooses the pieces again for a scan that absorbed more after it was cut.
+    ///
+    /// - Runs on: coordinator, while planning.
+    /// - Must: be pure; the pieces that it returns are together the scan, once.
+    /// - May: leave them as they are (the default), or return fewer, such as one that an index serves.
+    /// - Errors: none.
+    /// - On drop: nothing.
+    fn recut(&self, _scan: &Scan, splits: Vec<Split>) -> Vec<Split> {
+        splits
     }
 
     /// Reads one split: batches with exactly the scan's output schema ([`Scan::schema`]).

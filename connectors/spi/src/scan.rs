@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::{Column, Table, TableName};
@@ -22,8 +22,12 @@ pub struct Scan {
     pub projection: Vec<usize>,
     /// Filters to apply in the source, joined by AND.
     pub filters: Vec<Predicate>,
-    /// Return at most this many rows, any of them, from each split.
+    /// Return at most this many rows from each split: the first ones in `order`, or any where that is empty.
     pub limit: Option<u64>,
+    /// The order that decides which rows a limit leaves; the rows themselves may come in any order.
+    pub order: Vec<SortKey>,
+    /// Return groups in place of rows, one row for each group of a split; `projection` then means nothing.
+    pub aggregation: Option<Aggregation>,
 }
 
 impl Scan {
@@ -37,12 +41,24 @@ impl Scan {
             projection: (0..table.columns.len()).collect(),
             filters: Vec::new(),
             limit: None,
+            order: Vec::new(),
+            aggregation: None,
         }
     }
 
-    /// The Arrow schema of what the scan returns.
+    /// The Arrow schema of what the scan returns: the projection, or groups and then results.
     pub fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.projection.iter().map(|at| self.columns[*at].field()).collect::<Vec<_>>()))
+        let field = |at: &usize| self.columns[*at].field();
+        let fields: Vec<Field> = match &self.aggregation {
+            None => self.projection.iter().map(field).collect(),
+            Some(Aggregation { group, calls }) => {
+                let result = |(at, call): (usize, &Call)| {
+                    Field::new(format!("result_{at}"), call.data_type.clone(), call.function != Function::Count)
+                };
+                group.iter().map(field).chain(calls.iter().enumerate().map(result)).collect()
+            }
+        };
+        Arc::new(Schema::new(fields))
     }
 
     /// The same scan with one more filter; for use in `absorb`.
@@ -64,6 +80,65 @@ impl Scan {
     pub fn with_limit(&self, limit: u64) -> Self {
         Self { limit: Some(self.limit.map_or(limit, |now| now.min(limit))), ..self.clone() }
     }
+
+    /// The same scan with only its first rows in an order; for use in `absorb`.
+    #[must_use]
+    pub fn with_top(&self, order: Vec<SortKey>, limit: u64) -> Self {
+        Self { order, limit: Some(limit), ..self.clone() }
+    }
+
+    /// The same scan with groups in place of rows; for use in `absorb`.
+    #[must_use]
+    pub fn with_aggregation(&self, aggregation: Aggregation) -> Self {
+        Self { aggregation: Some(aggregation), ..self.clone() }
+    }
+}
+
+/// One key of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortKey {
+    /// The column's place in the table.
+    pub column: usize,
+    /// Largest first.
+    pub descending: bool,
+    /// NULL comes before every value; else after.
+    pub nulls_first: bool,
+}
+
+/// Groups and what is calculated of each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Aggregation {
+    /// The columns whose values make a group, by their place in the table; NULL is a value. Without any, all rows are
+    /// one group, which is there even without rows.
+    pub group: Vec<usize>,
+    /// What is calculated; without any, the groups alone are wanted.
+    pub calls: Vec<Call>,
+}
+
+/// One aggregate function over the rows of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The function.
+    pub function: Function,
+    /// Its argument, by its place in the table, of which NULL is left out; none: the rows themselves (`count(*)`).
+    pub column: Option<usize>,
+    /// The type of the result: `Int64` for a count, the column's type for `min` and `max`, `Int64` or a wider decimal
+    /// for a sum, which wraps around where it does not fit an `Int64`.
+    pub data_type: DataType,
+}
+
+/// An aggregate function whose results over parts can be put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Function {
+    /// How many; never NULL.
+    Count,
+    /// The sum; NULL of nothing.
+    Sum,
+    /// The smallest; NULL of nothing.
+    Min,
+    /// The largest; NULL of nothing.
+    Max,
 }
 
 /// An operation offered to a scan.
@@ -77,6 +152,16 @@ pub enum Op {
     /// Return at most so many rows from each split. The engine applies the limit again over all
     /// splits unless the answer is exact and there is one split.
     Limit(u64),
+    /// Return the first rows in an order from each split; the engine sorts them, and applies the limit again.
+    /// Which of equal rows are returned is open.
+    Top {
+        /// The order.
+        order: Vec<SortKey>,
+        /// How many rows.
+        limit: u64,
+    },
+    /// Return groups in place of rows; the engine puts the groups of all splits together. Only *exact* is of use.
+    Aggregate(Aggregation),
 }
 
 /// The answer to an offered operation.

@@ -1,0 +1,213 @@
+//! Offers to sources what DataFusion has no hook for: the first rows in an order, and groups; and keeps of the filters
+//! that are known later those of joins.
+//!
+//! The engine sorts, and puts groups together, all the same; only what arrives is less. So an answer of the source over
+//! each of its splits is enough, in one process and on workers.
+
+use std::sync::Arc;
+
+use connector_spi::{Absorbed, Aggregation, Call, Function, Op, SortKey};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
+use datafusion::physical_expr::{Partitioning, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+
+use crate::ScanExec;
+use crate::keys::joins;
+
+/// The rule; it comes after DataFusion's own.
+#[derive(Debug)]
+pub(crate) struct Absorb;
+
+impl PhysicalOptimizerRule for Absorb {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let joins = joins(&plan)?;
+        let absorbed = plan.transform_up(|node| {
+            let changed = if let Some(scan) = node.downcast_ref::<ScanExec>() {
+                let keys = scan.keys().map(|keys| keys.of_joins(&joins));
+                keys.map(|keys| Arc::new(scan.clone().with_keys(keys)) as _)
+            } else if let Some(sort) = node.downcast_ref::<SortExec>() {
+                top(&node, sort)?
+            } else if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
+                groups(aggregate)?
+            } else {
+                None
+            };
+            Ok(changed.map_or_else(|| Transformed::no(node), Transformed::yes))
+        });
+        absorbed.map(|absorbed| absorbed.data)
+    }
+
+    fn name(&self) -> &str {
+        "absorb"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The scan below nodes that only move rows or choose columns, and the place in the table of each column above.
+fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Option<(&ScanExec, Vec<usize>)> {
+    if let Some(scan) = plan.downcast_ref::<ScanExec>() {
+        let plain = scan.scan().aggregation.is_none();
+        return plain.then(|| (scan, scan.scan().projection.clone()));
+    }
+    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        let (scan, places) = leaf(projection.input())?;
+        let place = |expr: &Arc<dyn PhysicalExpr>| places.get(expr.downcast_ref::<Column>()?.index()).copied();
+        let chosen = projection.expr().iter().map(|chosen| place(&chosen.expr)).collect::<Option<_>>()?;
+        return Some((scan, chosen));
+    }
+    let moves = plan.downcast_ref::<CoalescePartitionsExec>().is_some_and(|merge| merge.fetch().is_none())
+        || plan.downcast_ref::<CooperativeExec>().is_some()
+        || plan
+            .downcast_ref::<RepartitionExec>()
+            .is_some_and(|repartition| matches!(repartition.partitioning(), Partitioning::RoundRobinBatch(_)));
+    match plan.children().as_slice() {
+        [child] if moves => leaf(child),
+        _ => None,
+    }
+}
+
+/// The sort over a scan that returns fewer rows.
+fn top(node: &Arc<dyn ExecutionPlan>, sort: &SortExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let (Some(limit), Some((scan, places))) = (sort.fetch(), leaf(sort.input())) else { return Ok(None) };
+    let key = |key: &datafusion::physical_expr::PhysicalSortExpr| {
+        let column = *places.get(key.expr.downcast_ref::<Column>()?.index())?;
+        Some(SortKey { column, descending: key.options.descending, nulls_first: key.options.nulls_first })
+    };
+    let Some(order) = sort.expr().iter().map(key).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let offer = Op::Top { order, limit: limit as u64 };
+    let (Absorbed::Exact(with) | Absorbed::Inexact(with)) = scan.offer(&offer) else { return Ok(None) };
+    let less: Arc<dyn ExecutionPlan> = Arc::new(scan.absorbing(with));
+    let input = Arc::clone(sort.input()).transform_up(|child| {
+        Ok(match child.downcast_ref::<ScanExec>() {
+            Some(_) => Transformed::yes(Arc::clone(&less)),
+            None => Transformed::no(child),
+        })
+    })?;
+    replace_children_if_necessary(Arc::clone(node), vec![input.data]).map(Some)
+}
+
+/// The aggregation over a scan whose rows are groups already.
+fn groups(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let single = match aggregate.mode() {
+        AggregateMode::Partial => false,
+        // Its limit counts whole groups.
+        AggregateMode::Single | AggregateMode::SinglePartitioned if aggregate.limit_options().is_none() => true,
+        _ => return Ok(None),
+    };
+    let group_by = aggregate.group_expr();
+    if group_by.has_grouping_set() || aggregate.filter_expr().iter().any(Option::is_some) {
+        return Ok(None);
+    }
+    let Some((scan, places)) = leaf(aggregate.input()) else { return Ok(None) };
+    let place = |expr: &Arc<dyn PhysicalExpr>| places.get(expr.downcast_ref::<Column>()?.index()).copied();
+    let group = group_by.expr().iter().map(|(expr, _)| place(expr)).collect::<Option<Vec<_>>>();
+    let calls = aggregate.aggr_expr().iter().map(|call| calls(call, &place)).collect::<Result<Option<Vec<_>>>>()?;
+    let (Some(group), Some(calls)) = (group, calls) else { return Ok(None) };
+    let aggregation = Aggregation { group, calls: calls.into_iter().flatten().collect() };
+    if aggregation.group.is_empty() && aggregation.calls.is_empty() {
+        return Ok(None);
+    }
+    let Absorbed::Exact(with) = scan.offer(&Op::Aggregate(aggregation)) else { return Ok(None) };
+    let states = match single {
+        false => aggregate.schema(),
+        true => AggregateExec::try_new(
+            AggregateMode::Partial,
+            Arc::new(group_by.clone()),
+            aggregate.aggr_expr().to_vec(),
+            aggregate.filter_expr().to_vec(),
+            Arc::clone(aggregate.input()),
+            aggregate.input_schema(),
+        )?
+        .schema(),
+    };
+    let scan: Arc<dyn ExecutionPlan> = Arc::new(scan.absorbing(with));
+    let found = scan.schema();
+    let state = |(at, wanted): (usize, &Arc<datafusion::arrow::datatypes::Field>)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(found.field(at).name(), at));
+        let cast = found.field(at).data_type() != wanted.data_type();
+        let expr = if cast { Arc::new(CastExpr::new(column, wanted.data_type().clone(), None)) as _ } else { column };
+        (expr, wanted.name().clone())
+    };
+    let states: Arc<dyn ExecutionPlan> =
+        Arc::new(ProjectionExec::try_new(states.fields().iter().enumerate().map(state), scan)?);
+    if !single {
+        return Ok(Some(states));
+    }
+    let one = match states.output_partitioning().partition_count() {
+        1 => states,
+        _ => Arc::new(CoalescePartitionsExec::new(states)),
+    };
+    let whole = AggregateExec::try_new(
+        AggregateMode::Final,
+        Arc::new(group_by.as_final()),
+        aggregate.aggr_expr().to_vec(),
+        aggregate.filter_expr().to_vec(),
+        one,
+        aggregate.input_schema(),
+    )?;
+    Ok(Some(Arc::new(whole)))
+}
+
+/// The state of one aggregate function as results of a source, one for each field of the state.
+fn calls(
+    call: &AggregateFunctionExpr,
+    place: &impl Fn(&Arc<dyn PhysicalExpr>) -> Option<usize>,
+) -> Result<Option<Vec<Call>>> {
+    if call.is_distinct() || call.ignore_nulls() || !call.order_bys().is_empty() {
+        return Ok(None);
+    }
+    let fields = call.state_fields()?;
+    let arguments = call.expressions();
+    let [argument] = arguments.as_slice() else { return Ok(None) };
+    let every = argument.downcast_ref::<Literal>().is_some_and(|literal| !literal.value().is_null());
+    let functions: &[Function] = match call.fun().name() {
+        "count" => &[Function::Count],
+        "sum" => &[Function::Sum],
+        "min" => &[Function::Min],
+        "max" => &[Function::Max],
+        // Its state is a count, then a sum.
+        "avg" => &[Function::Count, Function::Sum],
+        _ => return Ok(None),
+    };
+    if functions.len() != fields.len() {
+        return Ok(None);
+    }
+    let column = match functions {
+        [Function::Count] if every => None,
+        _ => match place(uncast(argument)) {
+            Some(column) => Some(column),
+            None => return Ok(None),
+        },
+    };
+    let call = |(function, field): (&Function, &Arc<datafusion::arrow::datatypes::Field>)| {
+        let data_type = if *function == Function::Count { DataType::Int64 } else { field.data_type().clone() };
+        Call { function: *function, column, data_type }
+    };
+    Ok(Some(functions.iter().zip(&fields).map(call).collect()))
+}
+
+/// What is widened to 64 bits only to be summed up.
+fn uncast(argument: &Arc<dyn PhysicalExpr>) -> &Arc<dyn PhysicalExpr> {
+    match argument.downcast_ref::<CastExpr>() {
+        Some(cast) if *cast.cast_type() == DataType::Int64 && cast.expr().downcast_ref::<Column>().is_some() => {
+            cast.expr()
+        }
+        _ => argument,
+    }
+}
