@@ -1,0 +1,75 @@
+//! A coordinator and two workers as processes of their own share one query over Postgres and Parquet on S3.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use sql_tests::cluster::{Cluster, Plan, binary, root};
+
+const JOIN: &str = "SELECT o.id, i.id, i.qty FROM pg.sales.orders o JOIN lake.main.item i ON i.order_id = o.id \
+                    WHERE o.state = 'paid' AND i.qty < 7 ORDER BY o.id, i.id";
+
+/// False, after saying so, where a person has not started the servers; an error in continuous integration.
+fn servers() -> Result<bool> {
+    let up = std::env::var_os("TRIBUTARY_TEST_POSTGRES_URL").is_some()
+        && std::env::var_os("TRIBUTARY_TEST_S3_ENDPOINT").is_some();
+    ensure!(up || std::env::var_os("CI").is_none(), "needs the servers: eval \"$(sql-tests/servers/up)\"");
+    if !up {
+        eprintln!("ignored: needs the servers: eval \"$(sql-tests/servers/up)\"");
+    }
+    Ok(up)
+}
+
+fn embedded(sql: &str) -> Result<Vec<Vec<String>>> {
+    let mut command = Command::new(binary()?);
+    command.current_dir(root()).args(["sql", "--catalogs", "sql-tests/etc/catalogs", "--format", "tsv", "-e", sql]);
+    let output = command.output()?;
+    ensure!(output.status.success(), "embedded: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_of_postgres_and_parquet_runs_on_both_workers() -> Result<()> {
+    if !servers()? {
+        return Ok(());
+    }
+    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
+    let cluster = Cluster::start(&Plan { workers: 2, catalogs, spread: true }).await?;
+    let mut client = cluster.client().await?;
+
+    let analyzed = client.query(&format!("EXPLAIN ANALYZE {JOIN}")).await?.rows()?;
+    let text: Vec<String> = analyzed.into_iter().map(|row| row.join(" ")).collect();
+    let text = text.join("\n");
+    for worker in &cluster.workers {
+        let address = worker.address("worker")?.to_string();
+        ensure!(text.contains(&address), "EXPLAIN ANALYZE shows no task on {address}:\n{text}");
+    }
+
+    let rows = client.query(JOIN).await?.rows()?;
+    ensure!(rows.len() > 100, "only {} rows", rows.len());
+    ensure!(rows == embedded(JOIN)?, "the cluster and the embedded engine give different rows");
+
+    let tasks = "SELECT count(DISTINCT worker) FROM system.runtime.tasks";
+    let tasks = client.query(tasks).await?.rows()?;
+    ensure!(tasks == [["2"]], "tasks ran on {tasks:?} workers");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_spread_is_planned_for_the_workers() -> Result<()> {
+    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
+    let cluster = Cluster::start(&Plan { workers: 2, catalogs, spread: true }).await?;
+    let mut client = cluster.client().await?;
+    for sql in [
+        "SELECT count(*) FROM tpch.tiny.lineitem",
+        "SELECT o_orderpriority, count(*) FROM tpch.tiny.orders GROUP BY o_orderpriority",
+        "SELECT * FROM tpch.tiny.orders ORDER BY o_orderkey LIMIT 5",
+        "SELECT count(*) FROM shop.main.customer c JOIN archive.main.sale s ON s.customer_id = c.id",
+    ] {
+        let plan = client.query(&format!("EXPLAIN {sql}")).await?.rows()?;
+        let text: Vec<String> = plan.into_iter().map(|row| row.join(" ")).collect();
+        let text = text.join("\n");
+        ensure!(text.contains("tasks=2"), "no stage of {sql} has two tasks:\n{text}");
+    }
+    Ok(())
+}
