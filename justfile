@@ -28,6 +28,11 @@ slt dir server="127.0.0.1:32010" known="":
 bless +files:
     eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/bless {{files}}
 
+# Random queries over every type, pushdown off and on, alone and on workers: just conformance, or just conformance full
+conformance size="" *args:
+    cargo build -q --workspace
+    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/conformance --binary "${CARGO_TARGET_DIR:-target}/debug/tributary" {{ if size == "full" { "--queries 20000" } else { "" } }} {{args}}
+
 # Start Postgres and S3 for the tests and print their addresses
 servers:
     sql-tests/servers/up
@@ -53,10 +58,10 @@ cluster workers="3":
 play catalogs="sql-tests/etc/catalogs":
     eval "$(sql-tests/servers/up)" && cargo run -q -p tributary -- sql --catalogs {{catalogs}}
 
-# TPC-H on local Parquet, release build, beside plain DataFusion in the same run: times, CPU seconds, peak memory
-bench scale="1":
+# Measure on a release build beside the peers in the same run: just bench tpch [ARGS]; just bench drain postgres [ARGS]; just bench federated [ARGS]
+bench what *args:
     cargo build --release --workspace --features sql-tests/bench --bins --examples
-    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/bench/tpch --target "${CARGO_TARGET_DIR:-target}/release" --scale {{scale}}
+    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/bench/{{what}} {{args}} --target "${CARGO_TARGET_DIR:-target}/release"
 
 # Start a connector's crate from the reference one
 new-connector name:

@@ -1,5 +1,5 @@
 //! Offers to sources what DataFusion has no hook for: the first rows in an order, and groups; and keeps of the filters
-//! that are known later those of joins.
+//! that are known later those of joins. What is refused is said in EXPLAIN.
 //!
 //! The engine sorts, and puts groups together, all the same; only what arrives is less. So an answer of the source over
 //! each of its splits is enough, in one process and on workers.
@@ -13,12 +13,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
-use datafusion::physical_expr::{Partitioning, PhysicalExpr};
+use datafusion::physical_expr::utils::split_conjunction;
+use datafusion::physical_expr::{Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -26,6 +28,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use crate::ScanExec;
 use crate::keys::joins;
+use crate::physical::View;
 
 /// The rule; it comes after DataFusion's own.
 #[derive(Debug)]
@@ -38,10 +41,12 @@ impl PhysicalOptimizerRule for Absorb {
             let changed = if let Some(scan) = node.downcast_ref::<ScanExec>() {
                 let keys = scan.keys().map(|keys| keys.of_joins(&joins));
                 keys.map(|keys| Arc::new(scan.clone().with_keys(keys)) as _)
+            } else if let Some(filter) = node.downcast_ref::<FilterExec>() {
+                filtered(&node, filter)?
             } else if let Some(sort) = node.downcast_ref::<SortExec>() {
                 top(&node, sort)?
             } else if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
-                groups(aggregate)?
+                groups(&node, aggregate)?
             } else {
                 None
             };
@@ -82,28 +87,59 @@ fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Option<(&ScanExec, Vec<usize>)> {
     }
 }
 
+/// The node over another scan in place of the one below it.
+fn over(node: &Arc<dyn ExecutionPlan>, scan: ScanExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let scan: Arc<dyn ExecutionPlan> = Arc::new(scan);
+    let replaced = |child: &Arc<dyn ExecutionPlan>| {
+        let child = Arc::clone(child).transform_up(|below| {
+            Ok(match below.is::<ScanExec>() {
+                true => Transformed::yes(Arc::clone(&scan)),
+                false => Transformed::no(below),
+            })
+        });
+        child.map(|child| child.data)
+    };
+    let children = node.children().into_iter().map(replaced).collect::<Result<_>>()?;
+    replace_children_if_necessary(Arc::clone(node), children).map(Some)
+}
+
+/// The filter over a scan that says why its conditions are not left to the source.
+fn filtered(node: &Arc<dyn ExecutionPlan>, filter: &FilterExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some((scan, places)) = leaf(filter.input()).filter(|(scan, _)| scan.is_open()) else { return Ok(None) };
+    let view = View { scan: scan.scan(), places: &places };
+    let said = split_conjunction(filter.predicate()).into_iter().fold(scan.clone(), |said, condition| {
+        let why = match view.predicate(condition).map(|predicate| scan.offer(&Op::Filter(predicate))) {
+            None => "not a condition on a column and values of its type",
+            Some(Absorbed::No(reason)) => reason,
+            // It was sent, and filters again.
+            Some(_) => return said,
+        };
+        said.with_kept(&condition.to_string(), why)
+    });
+    over(node, said)
+}
+
 /// The sort over a scan that returns fewer rows.
 fn top(node: &Arc<dyn ExecutionPlan>, sort: &SortExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let (Some(limit), Some((scan, places))) = (sort.fetch(), leaf(sort.input())) else { return Ok(None) };
-    let key = |key: &datafusion::physical_expr::PhysicalSortExpr| {
-        let column = *places.get(key.expr.downcast_ref::<Column>()?.index())?;
+    let view = View { scan: scan.scan(), places: &places };
+    let key = |key: &PhysicalSortExpr| {
+        let column = view.place(&key.expr)?;
         Some(SortKey { column, descending: key.options.descending, nulls_first: key.options.nulls_first })
     };
-    let Some(order) = sort.expr().iter().map(key).collect::<Option<Vec<_>>>() else { return Ok(None) };
-    let offer = Op::Top { order, limit: limit as u64 };
-    let (Absorbed::Exact(with) | Absorbed::Inexact(with)) = scan.offer(&offer) else { return Ok(None) };
-    let less: Arc<dyn ExecutionPlan> = Arc::new(scan.absorbing(with));
-    let input = Arc::clone(sort.input()).transform_up(|child| {
-        Ok(match child.downcast_ref::<ScanExec>() {
-            Some(_) => Transformed::yes(Arc::clone(&less)),
-            None => Transformed::no(child),
-        })
-    })?;
-    replace_children_if_necessary(Arc::clone(node), vec![input.data]).map(Some)
+    let answer = match sort.expr().iter().map(key).collect::<Option<Vec<_>>>() {
+        Some(order) => scan.offer(&Op::Top { order, limit: limit as u64 }),
+        None => Absorbed::No("a key is no column"),
+    };
+    match answer {
+        Absorbed::Exact(with) | Absorbed::Inexact(with) => over(node, scan.absorbing(with)),
+        Absorbed::No(reason) if scan.is_open() => over(node, scan.clone().with_kept("first rows in order", reason)),
+        Absorbed::No(_) => Ok(None),
+    }
 }
 
 /// The aggregation over a scan whose rows are groups already.
-fn groups(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn groups(node: &Arc<dyn ExecutionPlan>, aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let single = match aggregate.mode() {
         AggregateMode::Partial => false,
         // Its limit counts whole groups.
@@ -111,19 +147,17 @@ fn groups(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         _ => return Ok(None),
     };
     let group_by = aggregate.group_expr();
-    if group_by.has_grouping_set() || aggregate.filter_expr().iter().any(Option::is_some) {
-        return Ok(None);
-    }
     let Some((scan, places)) = leaf(aggregate.input()) else { return Ok(None) };
-    let place = |expr: &Arc<dyn PhysicalExpr>| places.get(expr.downcast_ref::<Column>()?.index()).copied();
-    let group = group_by.expr().iter().map(|(expr, _)| place(expr)).collect::<Option<Vec<_>>>();
-    let calls = aggregate.aggr_expr().iter().map(|call| calls(call, &place)).collect::<Result<Option<Vec<_>>>>()?;
-    let (Some(group), Some(calls)) = (group, calls) else { return Ok(None) };
-    let aggregation = Aggregation { group, calls: calls.into_iter().flatten().collect() };
-    if aggregation.group.is_empty() && aggregation.calls.is_empty() {
-        return Ok(None);
-    }
-    let Absorbed::Exact(with) = scan.offer(&Op::Aggregate(aggregation)) else { return Ok(None) };
+    let view = View { scan: scan.scan(), places: &places };
+    let answer = match aggregation(aggregate, view)? {
+        Ok(aggregation) => scan.offer(&Op::Aggregate(aggregation)),
+        Err(reason) => Absorbed::No(reason),
+    };
+    let with = match answer {
+        Absorbed::Exact(with) => with,
+        Absorbed::No(reason) if scan.is_open() => return over(node, scan.clone().with_kept("groups", reason)),
+        _ => return Ok(None),
+    };
     let states = match single {
         false => aggregate.schema(),
         true => AggregateExec::try_new(
@@ -164,11 +198,28 @@ fn groups(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     Ok(Some(Arc::new(whole)))
 }
 
+/// What an aggregation asks of its input, or why it is not what sources know.
+fn aggregation(aggregate: &AggregateExec, view: View<'_>) -> Result<std::result::Result<Aggregation, &'static str>> {
+    let group_by = aggregate.group_expr();
+    if group_by.has_grouping_set() {
+        return Ok(Err("several groupings at once"));
+    }
+    if aggregate.filter_expr().iter().any(Option::is_some) {
+        return Ok(Err("an aggregate function with FILTER"));
+    }
+    let Some(group) = group_by.expr().iter().map(|(expr, _)| view.place(expr)).collect::<Option<Vec<_>>>() else {
+        return Ok(Err("a group is made by an expression"));
+    };
+    let calls = aggregate.aggr_expr().iter().map(|call| calls(call, view)).collect::<Result<Option<Vec<_>>>>()?;
+    Ok(match calls {
+        None => Err("an aggregate function of an expression, or one that sources do not know"),
+        Some(calls) if calls.is_empty() && group.is_empty() => Err("nothing is grouped"),
+        Some(calls) => Ok(Aggregation { group, calls: calls.into_iter().flatten().collect() }),
+    })
+}
+
 /// The state of one aggregate function as results of a source, one for each field of the state.
-fn calls(
-    call: &AggregateFunctionExpr,
-    place: &impl Fn(&Arc<dyn PhysicalExpr>) -> Option<usize>,
-) -> Result<Option<Vec<Call>>> {
+fn calls(call: &AggregateFunctionExpr, view: View<'_>) -> Result<Option<Vec<Call>>> {
     if call.is_distinct() || call.ignore_nulls() || !call.order_bys().is_empty() {
         return Ok(None);
     }
@@ -190,7 +241,7 @@ fn calls(
     }
     let column = match functions {
         [Function::Count] if every => None,
-        _ => match place(uncast(argument)) {
+        _ => match view.place(uncast(argument)) {
             Some(column) => Some(column),
             None => return Ok(None),
         },

@@ -13,14 +13,14 @@ use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CaseExpr, CastExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNullExpr, Literal as Constant,
+    BinaryExpr, CaseExpr, CastExpr, DynamicFilterPhysicalExpr, InListExpr, IsNullExpr, Literal as Constant,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
 use tokio::time::timeout;
 
 use crate::literal::literal;
-use crate::predicate::{comparison, flipped};
+use crate::physical::View;
 
 /// How long a read waits for the build side; then it reads without its keys.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -74,7 +74,7 @@ impl Keys {
                 continue;
             }
             let Ok(known) = filter.current() else { continue };
-            match Known::of(&known, scan, &self.places) {
+            match Known::of(&known, View { scan, places: &self.places }) {
                 Known::Always => {}
                 Known::Never => return None,
                 Known::When(predicate) => narrowed.offer(predicate, source),
@@ -137,8 +137,8 @@ enum Known {
 }
 
 impl Known {
-    fn of(expr: &Arc<dyn PhysicalExpr>, scan: &Scan, places: &[usize]) -> Self {
-        let of = |expr: &Arc<dyn PhysicalExpr>| Self::of(expr, scan, places);
+    fn of(expr: &Arc<dyn PhysicalExpr>, view: View<'_>) -> Self {
+        let of = |expr: &Arc<dyn PhysicalExpr>| Self::of(expr, view);
         if let Some(filter) = expr.downcast_ref::<DynamicFilterPhysicalExpr>() {
             return filter.current().map_or(Self::Always, |known| of(&known));
         }
@@ -154,15 +154,15 @@ impl Known {
             return match binary.op() {
                 Operator::And => of(binary.left()).and(of(binary.right())),
                 Operator::Or => of(binary.left()).or(of(binary.right())),
-                op => compared(binary, *op, scan, places).map_or(Self::Always, Self::When),
+                _ => view.compared(binary).map_or(Self::Always, Self::When),
             };
         }
         if let Some(null) = expr.downcast_ref::<IsNullExpr>() {
-            let place = place(null.arg(), places);
+            let place = view.place(null.arg());
             return place.map_or(Self::Always, |column| Self::When(Predicate::Null { column, negated: false }));
         }
         if let Some(list) = expr.downcast_ref::<InListExpr>().filter(|list| !list.negated()) {
-            return member(list, scan, places).unwrap_or(Self::Always);
+            return member(list, view).unwrap_or(Self::Always);
         }
         if let Some(case) = expr.downcast_ref::<CaseExpr>() {
             // Whichever branch is taken.
@@ -265,25 +265,11 @@ fn farther(op: Comparison, left: &Literal, right: &Literal) -> Option<bool> {
     }
 }
 
-fn place(expr: &Arc<dyn PhysicalExpr>, places: &[usize]) -> Option<usize> {
-    places.get(expr.downcast_ref::<Column>()?.index()).copied()
-}
-
-fn compared(binary: &BinaryExpr, op: Operator, scan: &Scan, places: &[usize]) -> Option<Predicate> {
-    let op = comparison(op)?;
-    let (column, constant, op) = match place(binary.left(), places) {
-        Some(column) => (column, binary.right(), op),
-        None => (place(binary.right(), places)?, binary.left(), flipped(op)),
-    };
-    let value = literal(constant.downcast_ref::<Constant>()?.value(), &scan.columns[column].data_type)?;
-    Some(Predicate::Compare { column, op, value })
-}
-
 /// A list of keys; NULL is none. A key that was widened for the join is looked for as what it is in the table.
-fn member(list: &InListExpr, scan: &Scan, places: &[usize]) -> Option<Known> {
+fn member(list: &InListExpr, view: View<'_>) -> Option<Known> {
     let widened = list.expr().downcast_ref::<CastExpr>().map(CastExpr::expr);
-    let column = place(widened.unwrap_or(list.expr()), places)?;
-    let data_type = &scan.columns[column].data_type;
+    let column = view.place(widened.unwrap_or(list.expr()))?;
+    let data_type = &view.scan.columns[column].data_type;
     if widened.is_some() && !(data_type.is_signed_integer() && list_type(list)?.is_signed_integer()) {
         return None;
     }

@@ -10,6 +10,7 @@ pub mod error;
 mod information;
 mod keys;
 mod literal;
+mod physical;
 mod predicate;
 mod registry;
 mod scan;

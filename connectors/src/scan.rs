@@ -50,6 +50,8 @@ pub struct ScanExec {
     guard: Guard,
     door: Door,
     keys: Option<Arc<Keys>>,
+    /// What the engine does itself, and why, for EXPLAIN.
+    kept: Vec<String>,
 }
 
 /// The source and how much it may take over, while the plan is made; never travels.
@@ -94,6 +96,7 @@ impl ScanExec {
             guard: Guard::default(),
             door: Door::default(),
             keys: None,
+            kept: Vec::new(),
         }
     }
 
@@ -122,6 +125,17 @@ impl ScanExec {
         self
     }
 
+    /// Says of one more operation why the engine does it.
+    pub(crate) fn with_kept(mut self, what: &str, why: &str) -> Self {
+        self.kept.push(format!("{what}: {why}"));
+        self
+    }
+
+    /// Whether anything may be left to the source at all.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&self.door.0, Some((_, pushdown)) if *pushdown != Pushdown::None)
+    }
+
     /// The keys that it waits for before it reads.
     pub(crate) fn keys(&self) -> Option<&Keys> {
         self.keys.as_deref()
@@ -132,10 +146,11 @@ impl ScanExec {
         match &self.door.0 {
             None => Absorbed::No("the plan is made already"),
             Some((_, Pushdown::None)) => Absorbed::No("pushdown is off"),
-            Some((_, Pushdown::Inexact)) if matches!(op, Op::Aggregate(_)) => {
-                Absorbed::No("groups are exact or nothing, and pushdown is inexact")
-            }
-            Some((source, _)) => source.absorb(&self.scan, op),
+            Some((_, Pushdown::Inexact)) if matches!(op, Op::Aggregate(_)) => Absorbed::No("pushdown is inexact"),
+            Some((source, pushdown)) => match source.absorb(&self.scan, op) {
+                Absorbed::Exact(scan) if *pushdown == Pushdown::Inexact => Absorbed::Inexact(scan),
+                answer => answer,
+            },
         }
     }
 
@@ -150,6 +165,7 @@ impl ScanExec {
         let mut exec = Self::new(Arc::new(scan), partitions).with_remote(remote).with_guard(self.guard.0.clone());
         exec.door = self.door.clone();
         exec.keys.clone_from(&self.keys);
+        exec.kept.clone_from(&self.kept);
         exec
     }
 
@@ -219,6 +235,9 @@ impl DisplayAs for ScanExec {
             let names: Vec<String> = keys.exprs().flat_map(|filter| names(&filter)).collect();
             write!(f, ", join_keys=[{}]", names.join(", "))?;
         }
+        if !self.kept.is_empty() {
+            write!(f, ", kept=[{}]", self.kept.join("; "))?;
+        }
         match &self.remote {
             Some(text) => write!(f, ", sent=[{text}]"),
             None => Ok(()),
@@ -264,8 +283,7 @@ impl ExecutionPlan for ScanExec {
         _: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
         let filters = pushed.parent_filters.iter().map(|pushed| Arc::clone(&pushed.filter));
-        let open = matches!(&self.door.0, Some((_, pushdown)) if *pushdown != Pushdown::None);
-        let wanted = phase == FilterPushdownPhase::Post && open && self.scan.limit.is_none();
+        let wanted = phase == FilterPushdownPhase::Post && self.is_open() && self.scan.limit.is_none();
         let keys = wanted.then(|| Keys::of(filters, &self.scan.projection)).flatten();
         // Each join filters again itself.
         let answer = FilterPushdownPropagation::all_unsupported(pushed);

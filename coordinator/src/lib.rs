@@ -6,8 +6,9 @@ mod error;
 mod history;
 mod insert;
 mod lexer;
+mod literal;
 mod naming;
-mod number;
+
 mod optimizer;
 mod plan;
 mod query;
@@ -210,8 +211,7 @@ impl Coordinator {
         }
         let mut rules = optimizer::filter_guard::FilterGuard::around(PhysicalOptimizer::default().rules);
         rules.extend(connectors::physical_rules());
-        let mut analysis: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-            vec![Arc::new(optimizer::float_compare::FloatCompare)];
+        let mut analysis: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(optimizer::comparable::Comparable)];
         analysis.extend(Analyzer::new().rules);
         let list = CatalogList::new(Arc::clone(&self.0.catalogs), values.pushdown);
         let builder = SessionStateBuilder::new()

@@ -101,12 +101,12 @@ fn foreign(sql: &str) -> Result<Statement> {
     };
     let mut statement = statement;
     crate::naming::name_columns(&mut statement);
-    crate::number::double_exponents(&mut statement)?;
+    crate::literal::settle(&mut statement)?;
     match statement {
         Parsed::Explain(explain) => match *explain.statement {
             mut inner @ Parsed::Statement(_) if is_query(&inner) => {
                 crate::naming::name_columns(&mut inner);
-                crate::number::double_exponents(&mut inner)?;
+                crate::literal::settle(&mut inner)?;
                 Ok(Statement::Explain { analyze: explain.options.analyze, query: Box::new(inner) })
             }
             _ => Err(Error::unsupported("EXPLAIN is known for queries only")),

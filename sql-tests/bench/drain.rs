@@ -16,7 +16,7 @@ async fn main() -> Result<()> {
     let (url, table, pieces) = (args.next().context(usage)?, args.next().context(usage)?, args.next().context(usage)?);
     let (schema, table) = table.split_once('.').context(usage)?;
     let connector = Postgres;
-    let options = Options::check(connector.options(), BTreeMap::from([("url".to_owned(), url)]))?;
+    let options = Options::check(connector.options(), BTreeMap::from([("url".to_owned(), url.as_str().into())]))?;
     let source = connector.open("bench", &options)?;
     let name = TableName::new(schema, table);
     let described = source.table(&name).await?.context("no such table")?;

@@ -7,9 +7,9 @@ use connectors::channel::{MESSAGE_BYTES, authorized};
 use datafusion_distributed::Worker;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Status};
 
 /// Serves until told to stop, then until the last stream has ended.
@@ -21,15 +21,16 @@ pub(crate) async fn serve(worker: Worker, listener: TcpListener, secret: Secret,
         }
     });
     let service = worker.into_worker_server().max_decoding_message_size(MESSAGE_BYTES);
+    // An answer that waits for the acknowledgement of the one before comes 40 ms late.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(64 << 20)
         .layer(gate)
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+        .serve_with_incoming_shutdown(incoming, async move {
             // The sender lives as long as the worker; a dropped one means stop as well.
             let _ = stopped.wait_for(|stop| *stop).await;
         })

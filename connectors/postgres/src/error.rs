@@ -81,6 +81,11 @@ fn answered(answer: &DbError, place: &Place) -> Error {
         Error::new(ErrorKind::Timeout, format!("Postgres gave the read of {} up: {message}", at()))
     } else if *code == SqlState::LOCK_NOT_AVAILABLE {
         Error::new(ErrorKind::Timeout, format!("could not read {} because it is locked: {message}", at()))
+    } else if snapshot_gone(code, message) {
+        // The connection that held it was ended, or the coordinator.
+        Error::unavailable(format!("the snapshot of {} is gone: {message}", at()))
+            .hint("Run the query again.")
+            .retry(Retry::Now)
     } else if changed(code) && table.is_some() {
         Error::not_found(format!("{} changed since it was planned: {message}", at())).hint("Run the query again.")
     } else if gone(code) {
@@ -92,6 +97,13 @@ fn answered(answer: &DbError, place: &Place) -> Error {
     };
     let more = answer.detail().map(|detail| format!(" {}.", sentence(detail))).unwrap_or_default();
     made.detail(format!("SQLSTATE {}.{more}", code.code()))
+}
+
+/// Postgres tells an unknown snapshot from one whose transaction ended, by version.
+fn snapshot_gone(code: &SqlState, message: &str) -> bool {
+    message.contains("snapshot")
+        && [SqlState::INVALID_PARAMETER_VALUE, SqlState::UNDEFINED_OBJECT, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE]
+            .contains(code)
 }
 
 /// What only another definition of the table explains: the statement is ours.

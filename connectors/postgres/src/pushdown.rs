@@ -158,6 +158,9 @@ fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Ref
 }
 
 fn comparison(name: &str, kind: &Kind, op: Comparison, value: &Literal) -> Result<(String, bool), Refusal> {
+    if matches!(kind, Kind::Interval | Kind::Array(_) | Kind::Other) {
+        return Err(refusal(kind));
+    }
     let text = literal(kind, value)?;
     let equality = matches!(op, Comparison::Eq | Comparison::NotEq);
     match kind {

@@ -42,7 +42,8 @@ pub async fn fixture(name: &str) -> Option<Fixture> {
     let start =
         format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET search_path = {schema}, public");
     admin.batch_execute(&start).await.expect("a schema");
-    let source = open(&url, &[]);
+    // Small tables are read in several pieces, as large ones are.
+    let source = open(&url, &[("split_size", "8192")]);
     Some(Fixture { url, schema, admin, source })
 }
 
@@ -111,9 +112,10 @@ pub async fn scan(source: &dyn Source, name: TableName) -> Scan {
 
 /// All rows in one batch.
 pub async fn read(source: &dyn Source, scan: &Scan) -> Result<RecordBatch> {
-    let splits = source.splits(scan, 4).await?.splits;
+    // Its guard is held until the last split is read.
+    let cut = source.splits(scan, 4).await?;
     let mut batches = Vec::new();
-    for split in &splits {
+    for split in &cut.splits {
         let read: Vec<RecordBatch> = source.read(scan, split, context(8192)).await?.try_collect().await?;
         batches.extend(read);
     }

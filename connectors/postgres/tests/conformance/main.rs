@@ -6,5 +6,6 @@
 mod fault;
 mod fixture;
 mod grid;
+mod split;
 mod table;
 mod value;

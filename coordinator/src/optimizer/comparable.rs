@@ -1,10 +1,10 @@
-//! Compares a float with a decimal as floats.
+//! Makes the two sides of a comparison one type where DataFusion would choose another than SQL's other engines, or none.
 //!
 //! A number with a point is a decimal literal here, and DataFusion 55 compares a float with a decimal as decimals:
-//! that fails for NaN and the infinities, rounds the column's values, and keeps the filter from the source. SQL's other
-//! engines (Postgres, Trino, DuckDB) convert the decimal.
+//! that fails for NaN and the infinities, rounds the column's values, and keeps the filter from the source. Postgres,
+//! Trino and DuckDB convert the decimal. Times of different units it does not compare at all.
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
@@ -16,11 +16,11 @@ use datafusion::optimizer::AnalyzerRule;
 
 /// The rule; it must come before DataFusion's type coercion.
 #[derive(Debug, Default)]
-pub(crate) struct FloatCompare;
+pub(crate) struct Comparable;
 
-impl AnalyzerRule for FloatCompare {
+impl AnalyzerRule for Comparable {
     fn name(&self) -> &str {
-        "float_compare"
+        "comparable"
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
@@ -64,26 +64,35 @@ fn compared(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     })
 }
 
-/// Casts whichever of the two is decimal to the other's float type.
+/// Casts what is not of the type in which the two are compared.
 fn both(left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> Result<bool> {
     // What has no type here gets its error from the type coercion.
     let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else { return Ok(false) };
-    let (decimal, float) = match (left_type.is_decimal(), right_type.is_decimal()) {
-        (true, false) => (left, right_type),
-        (false, true) => (right, left_type),
-        _ => return Ok(false),
-    };
-    if !matches!(float, DataType::Float32 | DataType::Float64) {
-        return Ok(false);
+    let Some(wanted) = compared_as(&left_type, &right_type) else { return Ok(false) };
+    for (side, data_type) in [(left, left_type), (right, right_type)] {
+        if data_type != wanted {
+            *side = std::mem::take(side).cast_to(&wanted, schema)?;
+        }
     }
-    *decimal = std::mem::take(decimal).cast_to(&float, schema)?;
     Ok(true)
 }
 
-/// One value against several, of which any may be the float.
+/// The type in which values of two types are compared; none where DataFusion's choice is right.
+fn compared_as(left: &DataType, right: &DataType) -> Option<DataType> {
+    use DataType::{Float32, Float64, Time32, Time64};
+    match (left, right) {
+        (decimal, float @ (Float32 | Float64)) | (float @ (Float32 | Float64), decimal) if decimal.is_decimal() => {
+            Some(float.clone())
+        }
+        (Time32(_) | Time64(_), Time32(_) | Time64(_)) if left != right => Some(Time64(TimeUnit::Nanosecond)),
+        _ => None,
+    }
+}
+
+/// One value against several, of which any may decide the type.
 fn all(expr: &mut Expr, others: &mut [&mut Expr], schema: &DFSchema) -> Result<bool> {
     let mut changed = false;
-    // The second round is for those before the first float.
+    // The second round is for those before the one that decided.
     for _ in 0..2 {
         for other in others.iter_mut() {
             changed |= both(expr, other, schema)?;
