@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
 import duckdb
@@ -39,12 +40,12 @@ def load(scale, tables):
             continue
         source = f"read_parquet('{folder}/{table}.parquet')"
         columns = duckdb.connect().execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+        psql(f"DROP TABLE IF EXISTS {schema}.loading")
         psql(f"CREATE TABLE {schema}.loading ({', '.join(f'{name} {kind} NOT NULL' for name, kind, *_ in columns)})")
-        # By a process of its own, since a pipe has two ends.
-        csv = subprocess.Popen([sys.executable, "-c", f"import duckdb; duckdb.connect().execute(\"COPY (SELECT * FROM {source}) TO '/dev/stdout' (FORMAT csv, HEADER false)\")"], stdout=subprocess.PIPE)
-        psql(f"COPY {schema}.loading FROM STDIN (FORMAT csv)", stdin=csv.stdout)
-        if csv.wait() != 0:
-            raise SystemExit(f"{table} could not be written")
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".csv") as file:
+            duckdb.connect().execute(f"COPY (SELECT * FROM {source}) TO '{file.name}' (FORMAT csv, HEADER false)")
+            with open(file.name) as rows:
+                psql(f"COPY {schema}.loading FROM STDIN (FORMAT csv)", stdin=rows)
         if KEYS[table]:
             psql(f"ALTER TABLE {schema}.loading ADD PRIMARY KEY ({KEYS[table]})")
         if table == "lineitem":
