@@ -39,11 +39,11 @@ def load(scale, tables):
         if table in there:
             continue
         source = f"read_parquet('{folder}/{table}.parquet')"
-        columns = duckdb.connect().execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+        columns = duckdb.connect(config={"enable_progress_bar": "false"}).execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
         psql(f"DROP TABLE IF EXISTS {schema}.loading")
         psql(f"CREATE TABLE {schema}.loading ({', '.join(f'{name} {kind} NOT NULL' for name, kind, *_ in columns)})")
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".csv") as file:
-            duckdb.connect().execute(f"COPY (SELECT * FROM {source}) TO '{file.name}' (FORMAT csv, HEADER false)")
+            duckdb.connect(config={"enable_progress_bar": "false"}).execute(f"COPY (SELECT * FROM {source}) TO '{file.name}' (FORMAT csv, HEADER false)")
             with open(file.name) as rows:
                 psql(f"COPY {schema}.loading FROM STDIN (FORMAT csv)", stdin=rows)
         if KEYS[table]:

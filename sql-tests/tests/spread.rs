@@ -73,3 +73,37 @@ async fn what_can_be_spread_is_planned_for_the_workers() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_written_to_postgres_and_read_again() -> Result<()> {
+    if !servers()? {
+        return Ok(());
+    }
+    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
+    let cluster = Cluster::start(&Plan { workers: 2, catalogs, spread: true }).await?;
+    let mut client = cluster.client().await?;
+    let url = std::env::var("TRIBUTARY_TEST_POSTGRES_URL")?;
+    let create = format!("CREATE CATALOG written USING postgres WITH (url '{url}', writable true, split_size 8192)");
+    for sql in [
+        create.as_str(),
+        "CREATE SCHEMA IF NOT EXISTS written.spread",
+        "DROP TABLE IF EXISTS written.spread.o",
+        "CREATE TABLE written.spread.o AS SELECT o_orderkey AS k, o_totalprice AS price, o_comment AS line, o_orderdate AS day FROM tpch.tiny.orders",
+        "INSERT INTO written.spread.o (line, k) VALUES ('it''s', 0), (NULL, -1)",
+    ] {
+        client.query(sql).await?;
+    }
+    let found = "SELECT count(*), sum(k), sum(price), count(line), min(day) FROM";
+    let found = client.query(&format!("{found} written.spread.o")).await?.rows()?;
+    let right = "SELECT count(*) + 2, sum(o_orderkey) - 1, sum(o_totalprice), count(*) + 1, min(o_orderdate) FROM tpch.tiny.orders";
+    ensure!(found == client.query(right).await?.rows()?, "other rows were written: {found:?}");
+    let refused = client.query("INSERT INTO pg.sales.empty VALUES (1, 'x')").await.err().map(|error| error.to_string());
+    ensure!(
+        refused.as_deref().is_some_and(|text| text.starts_with("PERMISSION_DENIED: catalog \"pg\" is read only")),
+        "a read-only catalog was written: {refused:?}"
+    );
+    for sql in ["DROP TABLE written.spread.o", "DROP SCHEMA written.spread", "DROP CATALOG written"] {
+        client.query(sql).await?;
+    }
+    Ok(())
+}

@@ -17,8 +17,8 @@ use crate::types::Kind;
 pub(crate) type Misfit = &'static str;
 
 /// Days from 1970 to 2000, Postgres' own epoch.
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROS: i64 = 946_684_800_000_000;
+pub(crate) const EPOCH_DAYS: i32 = 10_957;
+pub(crate) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// One column that grows.
 pub(crate) enum Cells {
@@ -202,7 +202,7 @@ fn append_uuid(cells: &mut StringBuilder, bytes: &[u8; 16]) {
 }
 
 /// A numeric: digits of base 10,000 with the weight of the first, as a number of `scale` decimals.
-fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Misfit> {
+pub(crate) fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Misfit> {
     const RANGE: Misfit = "does not fit its own precision";
     let mut bytes = bytes;
     let count = i16::from_be_bytes(*take(&mut bytes)?);

@@ -37,6 +37,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "A table is read by several connections, each of at least about this many bytes of it; 8192 or more.",
     ),
     option(
+        "writable",
+        OptionKind::Boolean,
+        Some("false"),
+        "Whether statements may write; else every session is read-only.",
+    ),
+    option(
         "ssl_mode",
         OptionKind::Text,
         Some("prefer"),
@@ -60,6 +66,7 @@ pub(crate) struct Settings {
     pub(crate) trust: Trust,
     pub(crate) max_connections: usize,
     pub(crate) split_bytes: u64,
+    pub(crate) writable: bool,
 }
 
 impl Settings {
@@ -106,7 +113,14 @@ impl Settings {
             Ok(bytes @ 8192..) => bytes,
             _ => return Err(Error::invalid("option \"split_size\" must be 8192 or more")),
         };
-        Ok(Self { catalog: catalog.to_owned(), config, trust, max_connections, split_bytes })
+        Ok(Self {
+            catalog: catalog.to_owned(),
+            config,
+            trust,
+            max_connections,
+            split_bytes,
+            writable: options.boolean("writable").unwrap_or(false),
+        })
     }
 
     /// `HOST:PORT`, for messages; several where the url names several.

@@ -5,6 +5,7 @@ mod aggregate;
 mod cell;
 mod config;
 mod copy;
+mod encode;
 mod error;
 mod metadata;
 mod pool;
@@ -15,6 +16,7 @@ mod split;
 mod sql;
 mod tls;
 mod types;
+mod write;
 
 use std::sync::Arc;
 

@@ -180,6 +180,11 @@ impl Lease {
         self.open = true;
     }
 
+    /// Says that the transaction has ended.
+    pub(crate) fn ended(&mut self) {
+        self.open = false;
+    }
+
     /// Ends the transaction, if one is open, and gives the connection back; it has no work left.
     pub(crate) async fn finish(mut self) {
         if self.open {

@@ -4,23 +4,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use connector_spi::{
-    Absorbed, BatchStream, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName,
+    Absorbed, BatchStream, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName, Write,
 };
 
 use crate::metadata;
 use crate::pool::Pool;
 use crate::split::Part;
+use crate::write::Writer;
 use crate::{pushdown, read, split, sql};
 
 /// One database.
 #[derive(Debug)]
 pub(crate) struct PostgresSource {
     pool: Arc<Pool>,
+    writer: Writer,
 }
 
 impl PostgresSource {
     pub(crate) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool }
+        Self { writer: Writer(Arc::clone(&pool)), pool }
     }
 }
 
@@ -52,5 +54,8 @@ impl Source for PostgresSource {
 
     fn remote_text(&self, scan: &Scan) -> Option<String> {
         sql::select(scan, &Part::default()).ok()
+    }
+    fn writer(&self) -> Option<&dyn Write> {
+        Some(&self.writer)
     }
 }

@@ -9,3 +9,4 @@ mod grid;
 mod split;
 mod table;
 mod value;
+mod write;
