@@ -13,10 +13,16 @@ URL = os.environ["TRIBUTARY_TEST_POSTGRES_URL"]
 KEYS = {"orders": "o_orderkey", "customer": "c_custkey", "supplier": "s_suppkey", "lineitem": None, "nation": None, "region": None}
 
 
+def quiet():
+    db = duckdb.connect()
+    db.execute("SET enable_progress_bar = false")
+    return db
+
+
 def psql(sql, stdin=None):
-    quiet = {**os.environ, "PGOPTIONS": "--client-min-messages=warning"}
+    env = {**os.environ, "PGOPTIONS": "--client-min-messages=warning"}
     command = ["psql", URL, "-q", "-At", "-v", "ON_ERROR_STOP=1", "-c", sql]
-    return subprocess.run(command, check=True, timeout=1800, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, env=quiet, text=True).stdout
+    return subprocess.run(command, check=True, timeout=1800, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, env=env, text=True).stdout
 
 
 def generate(scale):
@@ -39,11 +45,11 @@ def load(scale, tables):
         if table in there:
             continue
         source = f"read_parquet('{folder}/{table}.parquet')"
-        columns = duckdb.connect(config={"enable_progress_bar": "false"}).execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+        columns = quiet().execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
         psql(f"DROP TABLE IF EXISTS {schema}.loading")
         psql(f"CREATE TABLE {schema}.loading ({', '.join(f'{name} {kind} NOT NULL' for name, kind, *_ in columns)})")
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".csv") as file:
-            duckdb.connect(config={"enable_progress_bar": "false"}).execute(f"COPY (SELECT * FROM {source}) TO '{file.name}' (FORMAT csv, HEADER false)")
+            quiet().execute(f"COPY (SELECT * FROM {source}) TO '{file.name}' (FORMAT csv, HEADER false)")
             with open(file.name) as rows:
                 psql(f"COPY {schema}.loading FROM STDIN (FORMAT csv)", stdin=rows)
         if KEYS[table]:
