@@ -139,14 +139,14 @@ async fn tables_of_every_form_are_read_once() {
              ANALYZE",
         )
         .await;
-    for (table, rows, cut) in [
-        ("parted", 1..=9000, true),
-        ("parted_2", 3000..=3999, true),
-        ("parent", 1..=9000, false),
-        ("kept", 1..=9000, true),
-        ("seen", 1..=9000, false),
-        ("plain", 1..=9000, true),
-        ("never", 1..=0, false),
+    for (table, (first, last), cut) in [
+        ("parted", (1, 9000), true),
+        ("parted_2", (3000, 3999), true),
+        ("parent", (1, 9000), false),
+        ("kept", (1, 9000), true),
+        ("seen", (1, 9000), false),
+        ("plain", (1, 9000), true),
+        ("never", (1, 0), false),
     ] {
         let scan = fixture.scan(table).await;
         let splits = fixture.source.splits(&scan, 4).await.expect("splits");
@@ -157,7 +157,7 @@ async fn tables_of_every_form_are_read_once() {
             .flat_map(|batch| batch.column_by_name("id").expect("id").as_primitive::<Int32Type>().values().to_vec())
             .collect();
         ids.sort_unstable();
-        assert!(ids.iter().copied().eq(rows), "{table}: other rows, {} of them", ids.len());
+        assert!(ids.iter().copied().eq(first..=last), "{table}: other rows, {} of them", ids.len());
         // Only their number.
         let none = scan.with_projection(Vec::new());
         assert_eq!(read(&*fixture.source, &none).await.expect("a count").num_rows(), ids.len(), "{table}");
