@@ -293,6 +293,12 @@ impl ExecutionPlan for ScanExec {
         })
     }
 
+    /// A join that is run again, as in a recursive query, says its keys no more; what it said before is of other rows.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Arc::new(Self { metrics, ..(*self).clone().with_keys(None) }))
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let catalogs = context.session_config().get_extension::<Catalogs>();
         let catalogs = catalogs.ok_or_else(|| to_datafusion(Error::internal("this node has no catalogs")))?;
