@@ -72,8 +72,8 @@ fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Option<(&ScanExec, Vec<usize>)> {
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         let (scan, places) = leaf(projection.input())?;
-        let place = |expr: &Arc<dyn PhysicalExpr>| places.get(expr.downcast_ref::<Column>()?.index()).copied();
-        let chosen = projection.expr().iter().map(|chosen| place(&chosen.expr)).collect::<Option<_>>()?;
+        let view = View { scan: scan.scan(), places: &places };
+        let chosen = projection.expr().iter().map(|chosen| view.place(&chosen.expr)).collect::<Option<_>>()?;
         return Some((scan, chosen));
     }
     let moves = plan.downcast_ref::<CoalescePartitionsExec>().is_some_and(|merge| merge.fetch().is_none())

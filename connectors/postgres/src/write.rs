@@ -132,15 +132,11 @@ impl Write for Writer {
         let mut lease = self.0.lease(WAIT).await?;
         lease.begun();
         let insert = Insert { lease: &lease, place: self.0.place(Some(name.to_string())), name };
-        match insert.run(&names, &kinds, rows).await {
-            Ok(count) => {
-                lease.ended();
-                lease.finish().await;
-                Ok(count)
-            }
-            // The connection is closed, and Postgres takes everything back.
-            Err(error) => Err(error),
-        }
+        // After an error the connection is closed, and Postgres takes everything back.
+        let count = insert.run(&names, &kinds, rows).await?;
+        lease.ended();
+        lease.finish().await;
+        Ok(count)
     }
 }
 
