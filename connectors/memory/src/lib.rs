@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 //! Tables in memory: the reference connector, to copy from.
 
-mod filter;
 mod pushdown;
 mod read;
 mod snapshot;

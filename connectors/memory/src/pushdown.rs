@@ -1,9 +1,7 @@
 //! What a scan absorbs: an *exact* answer needs a proof, which is here that the engine would run the same kernel.
 
 use arrow::datatypes::DataType;
-use connector_spi::{Absorbed, Column, Literal, Op, Predicate, Scan};
-
-use crate::filter::scalar;
+use connector_spi::{Absorbed, Column, Literal, Op, Predicate, Scan, scalar};
 
 /// Each value of a list is one pass over the column; the engine looks the values of a longer list up at once.
 const LONGEST_LIST: usize = 64;

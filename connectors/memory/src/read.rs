@@ -5,10 +5,8 @@ use arrow::compute::filter_record_batch;
 use arrow::compute::kernels::boolean::and_kleene;
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use connector_spi::{BatchStream, Error, ReadContext, Result, Scan};
+use connector_spi::{BatchStream, Error, ReadContext, Result, Scan, evaluate};
 use futures::{StreamExt, stream};
-
-use crate::filter::evaluate;
 
 /// The batches of a split that are still to be read.
 pub(crate) struct Reader {

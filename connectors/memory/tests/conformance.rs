@@ -374,3 +374,90 @@ async fn schemas_and_tables_come_and_go() {
     );
     assert!(writer.insert(&missing, stream(vec![])).await.is_err());
 }
+
+#[tokio::test]
+async fn the_suite_of_all_connectors_passes() {
+    use connector_spi::conformance::{self, Subject};
+    let source = open();
+    let rows = conformance::rows(|_| true).expect("rows");
+    conformance::store(source.as_ref(), &name(), &rows).await.expect("stored");
+    let subject = Subject::of(source.as_ref(), "memory", &name()).await.expect("read");
+    conformance::stored(&subject, &rows).expect("the rows that were written");
+    assert!(conformance::splits(&subject).await.expect("splits") >= 50);
+    let filters = conformance::filters(&subject).await.expect("filters");
+    let trees = conformance::combinations(&subject, 42, 500).await.expect("combinations");
+    let limits = conformance::limits(&subject).await.expect("limits");
+    assert!(filters.exact > 2500 && filters.empty < filters.exact / 3, "{filters:?}");
+    assert!(trees.exact + trees.inexact > 400, "{trees:?}");
+    assert_eq!((limits.exact, limits.refused), (12, 0));
+    // The engine is as near to these rows as the source is.
+    assert_eq!(conformance::tops(&subject).await.expect("tops").exact, 0);
+    assert_eq!(conformance::groups(&subject).await.expect("groups").exact, 0);
+}
+
+/// A source that says more than it does.
+#[derive(Debug)]
+struct Liar {
+    honest: Arc<dyn Source>,
+    lie: &'static str,
+}
+
+#[async_trait::async_trait]
+impl Source for Liar {
+    async fn list(&self) -> Result<Vec<connector_spi::SchemaEntry>, Error> {
+        self.honest.list().await
+    }
+
+    async fn table(&self, name: &TableName) -> Result<Option<connector_spi::Table>, Error> {
+        self.honest.table(name).await
+    }
+
+    fn absorb(&self, scan: &Scan, op: &Op) -> Absorbed {
+        match op {
+            Op::Top { order, limit } => Absorbed::Exact(scan.with_top(order.clone(), *limit)),
+            Op::Filter(_) if self.lie == "silence" => Absorbed::No(""),
+            other => self.honest.absorb(scan, other),
+        }
+    }
+
+    async fn splits(&self, scan: &Scan, wanted: usize) -> Result<Splits, Error> {
+        let mut splits = self.honest.splits(scan, wanted).await?;
+        if self.lie == "split" && splits.splits.len() > 7 {
+            splits.splits.pop();
+        }
+        Ok(splits)
+    }
+
+    async fn read(&self, scan: &Scan, split: &Split, context: ReadContext) -> Result<BatchStream, Error> {
+        let scan = match self.lie {
+            "filter" => Scan { filters: Vec::new(), ..scan.clone() },
+            "limit" => Scan { limit: scan.limit.map(|limit| limit.saturating_sub(1)), ..scan.clone() },
+            _ => scan.clone(),
+        };
+        self.honest.read(&scan, split, context).await
+    }
+}
+
+#[tokio::test]
+async fn the_suite_finds_whoever_says_more_than_it_does() {
+    use connector_spi::conformance::{self, Subject};
+    let honest = filled(200, 50).await;
+    for lie in ["filter", "limit", "split", "silence", "order"] {
+        let liar = Liar { honest: Arc::clone(&honest), lie };
+        let subject = Subject::of(&liar, "memory", &name()).await.expect("read");
+        let found = [
+            conformance::filters(&subject).await.err(),
+            conformance::limits(&subject).await.err(),
+            conformance::splits(&subject).await.err(),
+            conformance::tops(&subject).await.err(),
+        ];
+        let at = found.iter().position(Option::is_some);
+        let wanted = match lie {
+            "filter" | "silence" => 0,
+            "limit" => 1,
+            "split" => 2,
+            _ => 3,
+        };
+        assert_eq!(at, Some(wanted), "{lie}: {found:?}");
+    }
+}

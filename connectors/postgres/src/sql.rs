@@ -227,80 +227,14 @@ fn civil(day: i64) -> (i64, i64, i64) {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// Texts that break quoting which is not careful.
-    pub(crate) const HOSTILE: &[&str] = &[
-        "",
-        "'",
-        "''",
-        "'''",
-        "\\'",
-        "\\' OR 1=1 --",
-        "a''b",
-        "a'b",
-        "'; DROP TABLE t; --",
-        "\\",
-        "\\\\",
-        "x\\",
-        "%",
-        "_",
-        "\\%",
-        "\\_",
-        "$$",
-        "$a$",
-        "E'x'",
-        "e'\\''",
-        "/*",
-        "*/",
-        "--",
-        "\n",
-        "\r\n",
-        "\t",
-        "\u{b}",
-        "\u{1}",
-        "\u{7f}",
-        "\u{202e}",
-        "ä",
-        "a\u{308}",
-        "日本",
-        "\u{1F600}",
-        "\"",
-        "\"\"",
-        "a\"b",
-        "`",
-        ";",
-        "?",
-        "$1",
-        ":x",
-        "@",
-        "U&'\\0027'",
-        "x'27'",
-        "NULL",
-        "true",
-        "'||'",
-        "' '",
-        " ",
-        "a ",
-        "\u{feff}",
-        "\u{2019}",
-        "\u{ff07}",
-        "{}",
-        "{\"a\"}",
-        "\\x27",
-        "\\u0027",
-        "\\047",
-        "''::text",
-        "'::text OR true --",
-        "İ",
-        "ß",
-    ];
 
     #[test]
     fn hostile_text_stays_inside_its_quotes() {
-        assert!(HOSTILE.len() >= 40);
-        for text in HOSTILE {
+        let hostile = connector_spi::conformance::hostile();
+        assert!(hostile.len() >= 200);
+        for text in &hostile {
             let quoted = quoted(text).expect("no NUL");
             let inside = &quoted[1..quoted.len() - 1];
             assert_eq!(inside.replace("''", "'"), *text);

@@ -7,7 +7,10 @@
 //!
 //! Each method's documentation has five fixed lines: *Runs on*, *Must*, *May*, *Errors*, *On drop*.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
+mod evaluate;
 mod option;
 mod scan;
 mod split;
@@ -23,6 +26,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 
 pub use error::{Blame, Error, ErrorKind, Result, Retry, nearest};
+pub use evaluate::{evaluate, scalar};
 pub use option::{OptionKind, OptionSpec, Options, Secret};
 pub use scan::{Absorbed, Aggregation, Call, Comparison, Function, Literal, Op, Predicate, Scan, SortKey};
 pub use split::{ReadContext, ReadCounters, Split, Splits};

@@ -280,3 +280,19 @@ fn streams_that_wait_for_their_readers_hold_no_thread() {
     runtime.shutdown_background();
     assert_eq!(finished, Ok(15000));
 }
+
+#[tokio::test]
+async fn the_suite_of_all_connectors_passes() {
+    use connector_spi::conformance::{self, Subject};
+    let source = source();
+    for table in ["nation", "supplier"] {
+        let subject = Subject::of(source.as_ref(), "tpch", &TableName::new("tiny", table)).await.expect("read");
+        conformance::splits(&subject).await.expect("splits");
+        conformance::limits(&subject).await.expect("limits");
+        let filters = conformance::filters(&subject).await.expect("filters");
+        let tops = conformance::tops(&subject).await.expect("tops");
+        let groups = conformance::groups(&subject).await.expect("groups");
+        println!("{table}: filters {filters:?}, tops {tops:?}, groups {groups:?}");
+        assert!(filters.exact + filters.inexact + filters.refused > 500, "{filters:?}");
+    }
+}

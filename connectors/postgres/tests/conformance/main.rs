@@ -7,6 +7,7 @@ mod fault;
 mod fixture;
 mod grid;
 mod split;
+mod suite;
 mod table;
 mod value;
 mod write;

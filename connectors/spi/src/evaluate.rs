@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::{Comparison, Literal, Predicate};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, Scalar, StringArray,
 };
@@ -16,12 +17,13 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use connector_spi::{Comparison, Literal, Predicate};
 
 type Result<T> = std::result::Result<T, ArrowError>;
 
-/// For each row of a batch with all columns of the table: true, false or NULL.
-pub(crate) fn evaluate(batch: &RecordBatch, predicate: &Predicate) -> Result<BooleanArray> {
+/// For each row of a batch with all columns of the table: true, false or NULL, as the engine would say.
+///
+/// Errors: a literal that is not of its column's type.
+pub fn evaluate(batch: &RecordBatch, predicate: &Predicate) -> Result<BooleanArray> {
     match predicate {
         Predicate::Compare { column, op, value } => compare(&comparable(batch.column(*column)), *op, value),
         Predicate::In { column, values, negated } => {
@@ -35,9 +37,10 @@ pub(crate) fn evaluate(batch: &RecordBatch, predicate: &Predicate) -> Result<Boo
         }
         Predicate::Null { column, negated: false } => is_null(batch.column(*column)),
         Predicate::Null { column, negated: true } => is_not_null(batch.column(*column)),
-        Predicate::Like { column, pattern, negated, case_insensitive, .. } => {
+        Predicate::Like { column, pattern, escape, negated, case_insensitive } => {
             let column = batch.column(*column);
-            let pattern = Scalar::new(cast(&StringArray::from(vec![pattern.as_str()]), column.data_type())?);
+            let pattern = with_backslash(pattern, *escape);
+            let pattern = Scalar::new(cast(&StringArray::from(vec![pattern]), column.data_type())?);
             let kernel = match (negated, case_insensitive) {
                 (false, false) => like,
                 (true, false) => nlike,
@@ -50,6 +53,23 @@ pub(crate) fn evaluate(batch: &RecordBatch, predicate: &Predicate) -> Result<Boo
         Predicate::Or(parts) => fold(batch, parts, false, or_kleene),
         Predicate::Not(inner) => not(&evaluate(batch, inner)?),
     }
+}
+
+/// The pattern with the backslash as its escape, the only one that Arrow knows.
+fn with_backslash(pattern: &str, escape: char) -> String {
+    if escape == '\\' {
+        return pattern.to_owned();
+    }
+    let mut plain = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            found if found == escape => plain.extend(['\\'].into_iter().chain(characters.next())),
+            '\\' => plain.push_str("\\\\"),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 fn fold(
@@ -91,7 +111,7 @@ fn comparable(column: &ArrayRef) -> ArrayRef {
 }
 
 /// The literal as one value of exactly `data_type`; `None` where it is not of that type or does not fit.
-pub(crate) fn scalar(value: &Literal, data_type: &DataType) -> Option<Scalar<ArrayRef>> {
+pub fn scalar(value: &Literal, data_type: &DataType) -> Option<Scalar<ArrayRef>> {
     fn of<T: ArrowPrimitiveType>(value: T::Native) -> ArrayRef {
         Arc::new(PrimitiveArray::<T>::from_value(value, 1))
     }
@@ -112,19 +132,31 @@ pub(crate) fn scalar(value: &Literal, data_type: &DataType) -> Option<Scalar<Arr
             let array = PrimitiveArray::<Decimal128Type>::from_value(*value, 1);
             Arc::new(array.with_precision_and_scale(*precision, *at).ok()?)
         }
-        (Literal::Time { value, unit }, DataType::Time32(of) | DataType::Time64(of)) if unit == of => {
-            time(*value, *unit)?
+        (Literal::Time { value, unit }, DataType::Time32(of) | DataType::Time64(of)) => {
+            time(in_unit(*value, *unit, *of)?, *of)?
         }
         (Literal::Timestamp { value, unit, zone }, DataType::Timestamp(of, in_zone))
-            if unit == of && zone.is_some() == in_zone.is_some() =>
+            if zone.is_some() == in_zone.is_some() =>
         {
-            timestamp(*value, *unit, in_zone.clone())
+            timestamp(in_unit(*value, *unit, *of)?, *of, in_zone.clone())
         }
         _ => return None,
     };
     let array = cast(&array, data_type).ok()?;
     // A number that does not fit the column's type became NULL.
     (array.null_count() == 0).then(|| Scalar::new(array))
+}
+
+/// The same time in another unit; none where it is between two of them, or does not fit.
+fn in_unit(value: i64, from: TimeUnit, to: TimeUnit) -> Option<i64> {
+    let nanos = |unit| match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1_i128,
+    };
+    let exact = i128::from(value) * nanos(from);
+    (exact % nanos(to) == 0).then(|| i64::try_from(exact / nanos(to)).ok()).flatten()
 }
 
 fn time(value: i64, unit: TimeUnit) -> Option<ArrayRef> {

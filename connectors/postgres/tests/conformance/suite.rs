@@ -1,0 +1,68 @@
+//! The suite that every connector must pass, on a table that the connector wrote itself.
+
+use connector_spi::conformance::{self, Subject, Tally};
+use connector_spi::{Absorbed, Comparison, Literal, Op, Predicate, Scan};
+
+use crate::fixture::{Fixture, fixture, open};
+
+#[tokio::test]
+async fn the_suite_of_all_connectors_passes() {
+    let Some(fixture) = fixture("suite").await else { return };
+    let full = std::env::var_os("TRIBUTARY_TEST_FULL").is_some();
+    let source = open(&fixture.url, &[("split_size", "8192"), ("writable", "true")]);
+    let source = source.as_ref();
+    let rows = conformance::rows(|_| true).expect("rows");
+    let name = fixture.name("t");
+    conformance::store(source, &name, &rows).await.expect("stored");
+    fixture.run("ANALYZE t").await;
+    let subject = Subject::of(source, "pg", &name).await.expect("read");
+    conformance::stored(&subject, &rows).expect("the rows that were written");
+    assert!(conformance::splits(&subject).await.expect("splits") > 4);
+    let filters = conformance::filters(&subject).await.expect("filters");
+    let trees = conformance::combinations(&subject, 42, if full { 10_000 } else { 1000 }).await.expect("combinations");
+    let limits = conformance::limits(&subject).await.expect("limits");
+    let tops = conformance::tops(&subject).await.expect("tops");
+    let groups = conformance::groups(&subject).await.expect("groups");
+    println!("filters {filters:?}, trees {trees:?}, limits {limits:?}, tops {tops:?}, groups {groups:?}");
+    // Refused: letters of either case, ends of a pattern, floats.
+    let taken = |tally: Tally| tally.exact + tally.inexact;
+    assert!(taken(filters) > 2500 && filters.empty * 2 < taken(filters) && filters.refused > 100, "{filters:?}");
+    assert!(taken(trees) * 2 > trees.refused && trees.empty * 2 < taken(trees), "{trees:?}");
+    assert_eq!((limits.exact, limits.refused), (12, 0));
+    assert!(tops.exact > 300 && tops.refused > 0, "{tops:?}");
+    assert!(groups.exact > 100 && groups.refused > 0, "{groups:?}");
+}
+
+#[tokio::test]
+async fn hostile_names_of_tables_and_columns_are_names() {
+    let Some(fixture) = fixture("names").await else { return };
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    // Longer ones Postgres cuts.
+    let names: Vec<String> =
+        conformance::hostile().into_iter().filter(|name| !name.is_empty() && name.len() < 64).collect();
+    assert!(names.len() > 200, "{}", names.len());
+    let columns: Vec<String> = names.iter().map(|name| format!("{} int4", quoted(name))).collect();
+    fixture.run(&format!("CREATE TABLE wide (id int4, {})", columns.join(", "))).await;
+    let values: Vec<String> = (0..names.len()).map(|at| at.to_string()).collect();
+    fixture.run(&format!("INSERT INTO wide VALUES (1, {}); INSERT INTO wide VALUES (2)", values.join(", "))).await;
+    let wide = fixture.scan("wide").await;
+    for (at, name) in names.iter().enumerate() {
+        assert_eq!(wide.columns[at + 1].name, *name);
+        let value = Predicate::Compare { column: at + 1, op: Comparison::Eq, value: Literal::Integer(at as i64) };
+        assert_eq!(
+            fixture.ids(&filtered(&fixture, &wide, value).with_projection(vec![0, at + 1])).await,
+            [1],
+            "{name}"
+        );
+
+        fixture.run(&format!("CREATE TABLE {} (id int4); INSERT INTO {0} VALUES ({at})", quoted(name))).await;
+        assert_eq!(fixture.ids(&fixture.scan(name).await).await, [at as i32], "{name}");
+    }
+}
+
+fn filtered(fixture: &Fixture, scan: &Scan, filter: Predicate) -> Scan {
+    match fixture.source.absorb(scan, &Op::Filter(filter)) {
+        Absorbed::Exact(scan) => scan,
+        other => panic!("{other:?}"),
+    }
+}

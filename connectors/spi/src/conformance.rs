@@ -1,0 +1,248 @@
+//! What every source must hold to, as plain functions that take any source; for the tests of connectors.
+//!
+//! Each reads a table with and without what the source takes over and compares. The table's first column numbers its
+//! rows. [`rows`] gives rows that are hard to get right and [`store`] writes them, where the source can be written.
+//!
+//! Errors: text that names the operation and the difference. A random choice prints its seed.
+
+mod filter;
+mod group;
+mod order;
+mod rows;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Int64Type};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::{Absorbed, Op, ReadContext, Scan, Source, Split, TableName};
+
+pub use filter::{combinations, filters};
+pub use group::groups;
+pub use order::{limits, tops};
+pub use rows::{hostile, rows};
+
+/// Nothing, or the first difference.
+pub type Outcome<T> = Result<T, String>;
+
+/// How the offers of one function were answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Answered *exact*, and so it was.
+    pub exact: usize,
+    /// Answered *inexact*, and nothing was lost.
+    pub inexact: usize,
+    /// Refused, with a reason.
+    pub refused: usize,
+    /// Of those that were not refused: no row was left, so that little is proven.
+    pub empty: usize,
+}
+
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            exact: self.exact + other.exact,
+            inexact: self.inexact + other.inexact,
+            refused: self.refused + other.refused,
+            empty: self.empty + other.empty,
+        }
+    }
+}
+
+/// A table to be tested, and all its rows.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The source.
+    pub source: &'a dyn Source,
+    /// Everything of the table.
+    pub scan: Scan,
+    /// The rows, as they are read by one split.
+    pub rows: RecordBatch,
+}
+
+impl<'a> Subject<'a> {
+    /// Reads the table. Errors: there is no such table, it cannot be read, or its first column does not number the rows.
+    pub async fn of(source: &'a dyn Source, catalog: &str, name: &TableName) -> Outcome<Self> {
+        let table = source.table(name).await.map_err(|error| error.to_string())?;
+        let table = table.ok_or_else(|| format!("there is no table {name}"))?;
+        let scan = Scan::new(catalog, name.clone(), &table);
+        let nothing = RecordBatch::new_empty(scan.schema());
+        let mut subject = Self { source, scan, rows: nothing };
+        subject.rows = subject.read(&subject.scan, 1).await?;
+        let ids = numbers(&subject.rows)?;
+        match ids.windows(2).all(|two| two[0] < two[1]) && !ids.is_empty() {
+            true => Ok(subject),
+            false => Err(format!("the first column of {name} does not number its rows")),
+        }
+    }
+
+    /// All rows of a scan in `wanted` splits.
+    async fn read(&self, scan: &Scan, wanted: usize) -> Outcome<RecordBatch> {
+        let failed = |error: crate::Error| format!("{error}; sent: {:?}", self.source.remote_text(scan));
+        let plain = Scan { order: Vec::new(), aggregation: None, ..scan.clone() };
+        let later = plain != *scan;
+        let cut = self.source.splits(if later { &plain } else { scan }, wanted).await.map_err(failed)?;
+        let splits = if later { self.source.recut(scan, cut.splits.clone()) } else { cut.splits.clone() };
+        let mut all = Vec::new();
+        for split in &splits {
+            let read = self.read_split(scan, split).await.map_err(failed)?;
+            let rows: usize = read.iter().map(RecordBatch::num_rows).sum();
+            if scan.limit.is_some_and(|limit| rows as u64 > limit) {
+                return Err(format!("a split gave {rows} rows for a limit of {:?}", scan.limit));
+            }
+            all.extend(read);
+        }
+        drop(cut.guard);
+        let wanted = scan.schema();
+        if let Some(other) = all.iter().find(|batch| batch.schema() != wanted) {
+            return Err(format!("a batch has the schema {} and not {wanted}", other.schema()));
+        }
+        if wanted.fields().is_empty() {
+            let rows = all.iter().map(RecordBatch::num_rows).sum();
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            return RecordBatch::try_new_with_options(wanted, Vec::new(), &options).map_err(|error| error.to_string());
+        }
+        concat_batches(&wanted, &all).map_err(|error| error.to_string())
+    }
+
+    async fn read_split(&self, scan: &Scan, split: &Split) -> crate::Result<Vec<RecordBatch>> {
+        let context = ReadContext { batch_rows: 128, counters: Arc::default() };
+        self.source.read(scan, split, context).await?.try_collect().await
+    }
+
+    /// The numbers of the rows that a scan returns, in order.
+    async fn numbers(&self, scan: &Scan, wanted: usize) -> Outcome<Vec<i64>> {
+        numbers(&self.read(&scan.with_projection(vec![0]), wanted).await?)
+    }
+
+    /// The source's answer, which must be the same twice, give a reason, and touch nothing but what was offered.
+    fn offer(&self, scan: &Scan, op: &Op) -> Outcome<Absorbed> {
+        let answer = self.source.absorb(scan, op);
+        if answer != self.source.absorb(scan, op) {
+            return Err(format!("{op:?} was answered in two ways"));
+        }
+        if matches!(answer, Absorbed::No(reason) if reason.trim().is_empty()) {
+            return Err(format!("{op:?} was refused without a reason"));
+        }
+        Ok(answer)
+    }
+}
+
+/// Creates the table and writes the rows. Errors: the source cannot be written, or says why not.
+pub async fn store(source: &dyn Source, name: &TableName, rows: &RecordBatch) -> Outcome<()> {
+    let writer = source.writer().ok_or("the source cannot be written")?;
+    writer.create_table(name, rows.schema()).await.map_err(|error| error.to_string())?;
+    let batches = futures::stream::iter([Ok(rows.clone())]).boxed();
+    let stored = writer.insert(name, batches).await.map_err(|error| error.to_string())?;
+    match stored == rows.num_rows() as u64 {
+        true => Ok(()),
+        false => Err(format!("{stored} of {} rows were stored", rows.num_rows())),
+    }
+}
+
+/// Whatever the number of splits, each row is read once; and so are any columns in any order. Gives the most splits.
+pub async fn splits(subject: &Subject<'_>) -> Outcome<usize> {
+    let all = numbers(&subject.rows)?;
+    let mut most = 0;
+    for wanted in [0, 1, 2, 3, 8, 50] {
+        let cut = subject.source.splits(&subject.scan, wanted).await.map_err(|error| error.to_string())?;
+        if cut.splits.is_empty() {
+            return Err(format!("no split where {wanted} were wanted"));
+        }
+        most = most.max(cut.splits.len());
+        let found = subject.numbers(&subject.scan, wanted).await?;
+        if found != all {
+            return Err(format!("{wanted} splits wanted, {}: {}", cut.splits.len(), difference(&all, &found)));
+        }
+    }
+    let places: Vec<usize> = (0..subject.scan.columns.len()).collect();
+    let mut choices: Vec<Vec<usize>> = places.iter().map(|at| vec![*at, 0]).collect();
+    choices.extend([Vec::new(), places.iter().rev().copied().collect(), vec![0, 0, 0]]);
+    for columns in choices {
+        let Absorbed::Exact(with) = subject.offer(&subject.scan, &Op::Columns(columns.clone()))? else { continue };
+        let read = subject.read(&with, 3).await?;
+        if read.num_rows() != all.len() {
+            return Err(format!("{} rows and not {} for columns {columns:?}", read.num_rows(), all.len()));
+        }
+        let wanted = subject.rows.project(&columns).map_err(|error| error.to_string())?;
+        if lines(&read)? != lines(&wanted)? {
+            return Err(format!("other values for columns {columns:?}"));
+        }
+    }
+    Ok(most)
+}
+
+/// The rows that are read are those that were written. Errors: the first that is not.
+pub fn stored(subject: &Subject<'_>, rows: &RecordBatch) -> Outcome<()> {
+    let (read, written) = (lines(&subject.rows)?, lines(rows)?);
+    match read.iter().zip(&written).find(|(read, written)| read != written) {
+        Some((read, written)) => Err(format!("written {written}, read {read}")),
+        None if read.len() != written.len() => Err(format!("{} rows of {}", read.len(), written.len())),
+        None => Ok(()),
+    }
+}
+
+/// Rows as text, in order of the text.
+fn lines(rows: &RecordBatch) -> Outcome<Vec<String>> {
+    let text = |error: arrow::error::ArrowError| error.to_string();
+    let options = arrow::util::display::FormatOptions::new().with_null("NULL");
+    let formatter = |column: &arrow::array::ArrayRef| {
+        // Whose zone a point in time is shown in does not matter.
+        let own = match column.data_type() {
+            DataType::Timestamp(unit, Some(_)) => cast(column, &DataType::Timestamp(*unit, None)).map_err(text)?,
+            _ => Arc::clone(column),
+        };
+        Ok::<_, String>(own)
+    };
+    let columns = rows.columns().iter().map(formatter).collect::<Outcome<Vec<_>>>()?;
+    let columns = columns
+        .iter()
+        .map(|column| arrow::util::display::ArrayFormatter::try_new(column.as_ref(), &options).map_err(text))
+        .collect::<Outcome<Vec<_>>>()?;
+    let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
+    let mut lines: Vec<String> = (0..rows.num_rows()).map(line).collect();
+    lines.sort_unstable();
+    Ok(lines)
+}
+
+/// The first column, in order.
+fn numbers(rows: &RecordBatch) -> Outcome<Vec<i64>> {
+    let first = rows.columns().first().ok_or("there is no column")?;
+    let first = cast(first, &DataType::Int64).map_err(|error| error.to_string())?;
+    if first.null_count() > 0 {
+        return Err("a row has no number".to_owned());
+    }
+    let mut numbers = first.as_primitive::<Int64Type>().values().to_vec();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Which rows are missing and which are there without reason or twice; a few of each.
+fn difference(wanted: &[i64], found: &[i64]) -> String {
+    let few = |from: &[i64], not: &[i64]| -> Vec<i64> {
+        let mut left = not.to_vec();
+        let only = from.iter().filter(|number| match left.iter().position(|other| other == *number) {
+            Some(at) => {
+                left.swap_remove(at);
+                false
+            }
+            None => true,
+        });
+        only.take(10).copied().collect()
+    };
+    format!("missing rows {:?}, rows too many {:?}", few(wanted, found), few(found, wanted))
+}
+
+/// Numbers that look random and are the same for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit.max(1)
+    }
+}
