@@ -15,6 +15,7 @@ mod predicate;
 mod registry;
 mod scan;
 pub mod session;
+mod settle;
 mod sink;
 mod store;
 
@@ -28,6 +29,7 @@ pub use config::Definition;
 pub use information::sql_type;
 pub use registry::{Catalog, Catalogs};
 pub use scan::ScanExec;
+pub use settle::settle;
 pub use sink::read_only;
 
 /// Rules that connectors need behind the engine's own, so that what they read stays right.

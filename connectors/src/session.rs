@@ -16,7 +16,7 @@ use crate::channel::Channels;
 use crate::codec::ScanCodec;
 use crate::distribute::{desired_tasks, scale_up};
 
-/// The longest list of join keys, in values and in bytes of their array, that a partition of a join hands to sources.
+/// The longest list of join keys, in values and in bytes of their array, that is worth sending to a source.
 const MOST_JOIN_KEYS: usize = 10_000;
 const MOST_JOIN_KEY_BYTES: usize = 512 << 10;
 
@@ -60,6 +60,8 @@ extensions_options! {
         pub workers: usize, default = 0
         /// Bytes of source data that make one more task worth while; 0: every piece.
         pub bytes_per_task: usize, default = 32 * 1024 * 1024
+        /// Whether joins make long lists of their keys, since a source waits for them.
+        pub join_keys: bool, default = false
         /// The version of the catalogs that the plan was made with.
         pub catalogs_version: u64, default = 0
     }
@@ -79,9 +81,10 @@ impl EngineSettings {
     pub fn apply(&self, config: &mut SessionConfig) {
         let options = config.options_mut();
         options.execution.time_zone = Some(self.time_zone.clone());
-        // Lists of join keys of this length are worth sending to a source.
-        options.optimizer.hash_join_inlist_pushdown_max_distinct_values = MOST_JOIN_KEYS;
-        options.optimizer.hash_join_inlist_pushdown_max_size = MOST_JOIN_KEY_BYTES;
+        if self.join_keys {
+            options.optimizer.hash_join_inlist_pushdown_max_distinct_values = MOST_JOIN_KEYS;
+            options.optimizer.hash_join_inlist_pushdown_max_size = MOST_JOIN_KEY_BYTES;
+        }
         if let Ok(rows) = ConfigNonZeroUsize::try_new(self.batch_rows) {
             options.execution.batch_size = rows;
         }

@@ -225,16 +225,17 @@ async fn physical(session: &Session, plan: &LogicalPlan, sql: &str, life: &Life)
     let values = session.values();
     let (plan, id) = (plan.clone(), life.0.id.clone());
     let planned = crate::stack::deep(async move {
-        let crew = coordinator.0.workers.crew(values.workers.unwrap_or(usize::MAX));
-        let state = coordinator.state(&values, &crew, &id);
-        let made = state.create_physical_plan(&plan).await?;
-        let Some(why) = crate::plan::unsafe_to_send(&made, state.config())? else {
-            return Ok(Planned { state, plan: made, crew, local: None });
-        };
-        let crew = coordinator.0.workers.crew(0);
-        let state = coordinator.state(&values, &crew, &id);
-        let made = state.create_physical_plan(&plan).await?;
-        Ok(Planned { state, plan: made, crew, local: Some(why) })
+        let mut crew = coordinator.0.workers.crew(values.workers.unwrap_or(usize::MAX));
+        let mut state = coordinator.state(&values, &crew, &id);
+        let mut made = state.create_physical_plan(&plan).await?;
+        let local = crate::plan::unsafe_to_send(&made, state.config())?;
+        if local.is_some() {
+            crew = coordinator.0.workers.crew(0);
+            state = coordinator.state(&values, &crew, &id);
+            made = state.create_physical_plan(&plan).await?;
+        }
+        let plan = connectors::settle(made, state.config_mut())?;
+        Ok(Planned { state, plan, crew, local })
     });
     planned.await?.map_err(|error| explain(&error, sql))
 }
