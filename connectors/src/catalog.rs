@@ -115,6 +115,10 @@ pub struct Resolved {
 pub async fn resolve(catalogs: &Catalogs, catalog: &str, name: &TableName) -> connector_spi::Result<Resolved> {
     let source = catalogs.get(catalog)?.source()?;
     let place = |error: Error| error.with("catalog", catalog).with("table", name);
+    if let Some(arguments) = crate::passthrough::arguments(name) {
+        let table = Arc::new(source.query(&arguments).await.map_err(|error| error.with("catalog", catalog))?);
+        return Ok(Resolved { catalog: catalog.to_owned(), name: name.clone(), table, source });
+    }
     match source.table(name).await.map_err(place)? {
         Some(table) => Ok(Resolved { catalog: catalog.to_owned(), name: name.clone(), table: Arc::new(table), source }),
         None => Err(missing(source.as_ref(), catalog, name).await),

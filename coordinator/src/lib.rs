@@ -8,6 +8,7 @@ mod insert;
 mod lexer;
 mod literal;
 mod naming;
+mod passthrough;
 
 mod optimizer;
 mod plan;

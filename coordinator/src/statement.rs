@@ -100,13 +100,11 @@ fn foreign(sql: &str) -> Result<Statement> {
             .hint("The shell splits a script at its semicolons; send the statements one by one."));
     };
     let mut statement = statement;
-    crate::naming::name_columns(&mut statement);
-    crate::literal::settle(&mut statement)?;
+    settle(&mut statement)?;
     match statement {
         Parsed::Explain(explain) => match *explain.statement {
             mut inner @ Parsed::Statement(_) if is_query(&inner) => {
-                crate::naming::name_columns(&mut inner);
-                crate::literal::settle(&mut inner)?;
+                settle(&mut inner)?;
                 Ok(Statement::Explain { analyze: explain.options.analyze, query: Box::new(inner) })
             }
             _ => Err(Error::unsupported("EXPLAIN is known for queries only")),
@@ -116,6 +114,13 @@ fn foreign(sql: &str) -> Result<Statement> {
         Parsed::CopyTo(_) => Err(refused("COPY")),
         Parsed::Reset(_) => Err(Error::unsupported("RESET takes the name of a setting, or ALL")),
     }
+}
+
+/// What DataFusion would not take, or take for something else, as what it takes.
+fn settle(statement: &mut Parsed) -> Result<()> {
+    crate::naming::name_columns(statement);
+    crate::literal::settle(statement)?;
+    crate::passthrough::name_queries(statement)
 }
 
 fn is_query(statement: &Parsed) -> bool {

@@ -43,6 +43,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Whether statements may write; else every session is read-only.",
     ),
     option(
+        "passthrough",
+        OptionKind::Boolean,
+        Some("false"),
+        "Whether TABLE(catalog.system.query('…')) may read with SQL of Postgres' own.",
+    ),
+    option(
         "ssl_mode",
         OptionKind::Text,
         Some("prefer"),
@@ -67,6 +73,7 @@ pub(crate) struct Settings {
     pub(crate) max_connections: usize,
     pub(crate) split_bytes: u64,
     pub(crate) writable: bool,
+    pub(crate) passthrough: bool,
 }
 
 impl Settings {
@@ -120,6 +127,7 @@ impl Settings {
             max_connections,
             split_bytes,
             writable: options.boolean("writable").unwrap_or(false),
+            passthrough: options.boolean("passthrough").unwrap_or(false),
         })
     }
 

@@ -8,6 +8,7 @@ mod copy;
 mod encode;
 mod error;
 mod metadata;
+mod passthrough;
 mod pool;
 mod pushdown;
 mod read;

@@ -98,6 +98,9 @@ ORDER BY a.attnum";
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Facts {
+    /// The SQL that is read in place of a table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) query: Option<String>,
     /// Postgres' own letter for table, view and so on.
     pub(crate) relkind: String,
     /// About how many rows, if known.
@@ -114,6 +117,12 @@ impl Facts {
     /// The facts of a table of this connector; unknown ones are absent.
     pub(crate) fn read(native: &str) -> Self {
         serde_json::from_str(native).unwrap_or_default()
+    }
+
+    /// As they travel. Errors: `INTERNAL`.
+    pub(crate) fn text(&self) -> Result<String> {
+        let wrong = |cause| Error::internal(format!("the facts of a table cannot be kept: {cause}"));
+        serde_json::to_string(self).map_err(wrong)
     }
 }
 
@@ -171,6 +180,7 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
     let tuples: Option<f64> = cell(first, 8)?;
     let bytes: Option<i64> = cell(first, 9)?;
     let mut facts = Facts {
+        query: None,
         relkind: cell(first, 10)?,
         rows: tuples.map(|tuples| tuples as u64),
         bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()),
@@ -189,10 +199,8 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
         });
     }
     facts.distinct = statistics.iter().map(|column| column.distinct).collect();
-    let native = serde_json::to_string(&facts)
-        .map_err(|cause| Error::internal(format!("the facts of a table cannot be kept: {cause}")))?;
     let mut table = Table::new(columns);
-    table.native = native;
+    table.native = facts.text()?;
     table.statistics = TableStatistics { rows: facts.rows, bytes: facts.bytes, columns: statistics };
     Ok(Some(table))
 }

@@ -29,6 +29,9 @@ SET standard_conforming_strings = on; SET default_transaction_read_only = on; SE
 SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; \
 SET bytea_output = 'hex'; SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = 0; SET jit = off";
 
+/// Undoes the part of it that decides what names mean.
+const OWN_PATH: &str = "RESET search_path";
+
 /// The connections of one catalog in one process.
 pub(crate) struct Pool {
     pub(crate) settings: Settings,
@@ -88,7 +91,14 @@ impl Pool {
                 .hint("Raise max_connections of the catalog, or run fewer queries at once.")
         })?;
         let slot = slot.map_err(|_| Error::internal("the pool of connections is closed"))?;
-        let mut lease = Lease { pool: Arc::clone(self), link: None, slot: Some(slot), used_before: false, open: false };
+        let mut lease = Lease {
+            pool: Arc::clone(self),
+            link: None,
+            slot: Some(slot),
+            used_before: false,
+            open: false,
+            spent: false,
+        };
         while let Some((since, link)) = self.idle() {
             if !link.client.is_closed()
                 && since.elapsed() < IDLE
@@ -143,6 +153,9 @@ async fn answers(client: &Client) -> bool {
     matches!(timeout(BRIEF, client.check_connection()).await, Ok(Ok(())))
 }
 
+/// What Postgres says of a statement.
+type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
+
 /// A connection in use. Dropped before [`Lease::done`], its work is cancelled and it is closed.
 pub(crate) struct Lease {
     pool: Arc<Pool>,
@@ -151,6 +164,8 @@ pub(crate) struct Lease {
     used_before: bool,
     /// Whether a transaction is open.
     open: bool,
+    /// Whether the session is not to be used again.
+    spent: bool,
 }
 
 impl Lease {
@@ -185,6 +200,18 @@ impl Lease {
         self.open = false;
     }
 
+    /// Sets the session up for SQL of the user's own, by its default search path; it is closed when its work is done,
+    /// since the SQL may have changed it.
+    pub(crate) async fn lend(&mut self) -> Result<Answer<()>> {
+        self.spent = true;
+        let answer = self.client()?.batch_execute(OWN_PATH).await;
+        if matches!(&answer, Err(error) if self.used_before && lost(error)) {
+            self.renew().await?;
+            return Ok(self.client()?.batch_execute(OWN_PATH).await);
+        }
+        Ok(answer)
+    }
+
     /// Ends the transaction, if one is open, and gives the connection back; it has no work left.
     pub(crate) async fn finish(mut self) {
         if self.open {
@@ -212,7 +239,7 @@ impl Lease {
 
     /// Gives the connection back; it has no work left and no transaction is open.
     pub(crate) fn done(mut self) {
-        if let Some(link) = self.link.take().filter(|link| !link.client.is_closed()) {
+        if let Some(link) = self.link.take().filter(|link| !self.spent && !link.client.is_closed()) {
             self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), link));
         }
     }

@@ -11,6 +11,7 @@ use tokio_postgres::{Client, CopyOutStream};
 
 use crate::copy::Decoder;
 use crate::error::{Place, lost};
+use crate::metadata::Facts;
 use crate::pool::{Lease, Pool, WAIT};
 use crate::split::{Part, Token};
 use crate::sql::{quoted, select};
@@ -50,6 +51,11 @@ impl Parts {
         let begin = begin(snapshot.as_deref())?;
         let decoder = Decoder::new(scan, context.batch_rows)?;
         let mut lease = pool.lease(WAIT).await?;
+        if Facts::read(&scan.native).query.is_some()
+            && let Err(error) = lease.lend().await?
+        {
+            return Err(lease.failed(&error, &place).await);
+        }
         context.counters.add_request();
         if scan.schema().fields().is_empty() {
             return count(lease, begin, &sql, scan, &place, context).await;

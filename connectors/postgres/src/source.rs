@@ -11,7 +11,7 @@ use crate::metadata;
 use crate::pool::Pool;
 use crate::split::Part;
 use crate::write::Writer;
-use crate::{pushdown, read, split, sql};
+use crate::{passthrough, pushdown, read, split, sql};
 
 /// One database.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ impl Source for PostgresSource {
         metadata::table(&self.pool, name).await
     }
 
+    async fn query(&self, arguments: &[String]) -> Result<Table> {
+        passthrough::describe(&self.pool, arguments).await
+    }
+
     fn absorb(&self, scan: &Scan, op: &Op) -> Absorbed {
         pushdown::absorb(scan, op)
     }
@@ -55,6 +59,7 @@ impl Source for PostgresSource {
     fn remote_text(&self, scan: &Scan) -> Option<String> {
         sql::select(scan, &Part::default()).ok()
     }
+
     fn writer(&self) -> Option<&dyn Write> {
         Some(&self.writer)
     }

@@ -14,6 +14,7 @@ use tokio_postgres::{Row, SimpleQueryMessage};
 
 use crate::error::running;
 use crate::metadata::Facts;
+use crate::passthrough;
 use crate::pool::{Lease, Pool};
 use crate::sql::{identifier, select};
 
@@ -73,8 +74,11 @@ impl Part {
         from.into_iter().chain(to).collect()
     }
 
-    /// `"schema"."name"`.
+    /// `"schema"."name"`, or a query in parentheses.
     pub(crate) fn name(&self, scan: &Scan) -> String {
+        if let Some(query) = Facts::read(&scan.native).query {
+            return passthrough::enclosed(&query);
+        }
         let (schema, table) = match &self.relation {
             Some((schema, table)) => (schema, table),
             None => (&scan.table.schema, &scan.table.table),

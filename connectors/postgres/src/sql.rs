@@ -29,7 +29,8 @@ pub(crate) fn quoted(text: &str) -> Result<String, Refusal> {
 /// The SELECT of a part of a scan: its columns, its groups, or the number of its rows where it wants no columns.
 pub(crate) fn select(scan: &Scan, part: &Part) -> Result<String> {
     let mut rows = format!(" FROM {}", part.name(scan));
-    if !scan.order.is_empty() {
+    // A query has the name already.
+    if !scan.order.is_empty() && !rows.ends_with(" AS part") {
         rows.push_str(" AS part");
     }
     let mut conditions = part.condition();

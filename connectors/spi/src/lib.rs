@@ -74,6 +74,18 @@ pub trait Source: Debug + Send + Sync {
     /// - On drop: gives the request up.
     async fn table(&self, name: &TableName) -> Result<Option<Table>>;
 
+    /// Describes what a query in the source's own language returns (`TABLE(catalog.system.query('…'))`), so that a scan of
+    /// it can be read like one of a table.
+    ///
+    /// - Runs on: coordinator, once per use and query.
+    /// - Must: refuse where the catalog does not allow it; see to it that such a query changes nothing in the source.
+    /// - May: run nothing of it yet.
+    /// - Errors: `UNSUPPORTED` (the default), `INVALID` for other arguments than it takes, and what the source says of it.
+    /// - On drop: gives the request up.
+    async fn query(&self, _arguments: &[String]) -> Result<Table> {
+        Err(Error::unsupported("the connector takes no queries in the source's own language"))
+    }
+
     /// Offers one operation to the scan.
     ///
     /// - Runs on: coordinator, while planning, possibly several times for the same operation.

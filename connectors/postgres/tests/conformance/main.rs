@@ -6,6 +6,7 @@
 mod fault;
 mod fixture;
 mod grid;
+mod passthrough;
 mod split;
 mod suite;
 mod table;
