@@ -17,6 +17,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::literal::literal;
@@ -32,6 +33,8 @@ pub(crate) struct Keys {
     filters: Vec<Arc<DynamicFilterPhysicalExpr>>,
     /// The place in the table of each column that the filters see.
     places: Vec<usize>,
+    /// What the keys made of the scan, once they are known.
+    narrowed: OnceCell<Option<Narrowed>>,
 }
 
 impl Keys {
@@ -39,7 +42,7 @@ impl Keys {
     pub(crate) fn of(filters: impl IntoIterator<Item = Arc<dyn PhysicalExpr>>, places: &[usize]) -> Option<Self> {
         let dynamic = |filter: Arc<dyn PhysicalExpr>| (filter as Arc<dyn Any + Send + Sync>).downcast().ok();
         let filters: Vec<_> = filters.into_iter().filter_map(dynamic).collect();
-        (!filters.is_empty()).then(|| Self { filters, places: places.to_vec() })
+        (!filters.is_empty()).then(|| Self { filters, places: places.to_vec(), narrowed: OnceCell::new() })
     }
 
     /// Only those that hash joins of the plan make: other operators make theirs while they read from here.
@@ -63,9 +66,14 @@ impl Keys {
         Arc::new(Schema::new(places.iter().map(|at| scan.columns[*at].field()).collect::<Vec<_>>()))
     }
 
-    /// Waits for the keys, and gives the scan that reads with them; none where no row can match.
+    /// Waits for the keys, and gives the scan that reads with them; none where no row can match. The keys belong to one
+    /// scan, whose splits all get the same answer.
     pub(crate) async fn narrow(&self, scan: &Scan, source: &dyn Source) -> Option<Narrowed> {
-        let mut narrowed = Narrowed { scan: scan.clone(), keys: 0 };
+        self.narrowed.get_or_init(|| self.known(scan, source)).await.clone()
+    }
+
+    async fn known(&self, scan: &Scan, source: &dyn Source) -> Option<Narrowed> {
+        let mut narrowed = Narrowing { scan: scan.clone(), keys: 0 };
         for filter in &self.filters {
             // A join on another node will never say what it knows.
             #[expect(deprecated, reason = "the plan above is not to be seen from a leaf that runs")]
@@ -80,7 +88,7 @@ impl Keys {
                 Known::When(predicate) => narrowed.offer(predicate, source),
             }
         }
-        Some(narrowed)
+        Some(Narrowed { scan: Arc::new(narrowed.scan), keys: narrowed.keys })
     }
 }
 
@@ -97,13 +105,20 @@ pub(crate) fn joins(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<u64>> {
 }
 
 /// A scan that reads only what may match.
+#[derive(Debug, Clone)]
 pub(crate) struct Narrowed {
-    pub(crate) scan: Scan,
+    pub(crate) scan: Arc<Scan>,
     /// How many values were sent.
     pub(crate) keys: usize,
 }
 
-impl Narrowed {
+/// The same, in the making.
+struct Narrowing {
+    scan: Scan,
+    keys: usize,
+}
+
+impl Narrowing {
     /// Offers each condition alone, so that one too long to be sent does not keep the others back.
     fn offer(&mut self, predicate: Predicate, source: &dyn Source) {
         if let Predicate::And(parts) = predicate {

@@ -387,7 +387,7 @@ impl Reader {
         if let Some(keys) = &self.keys {
             let Some(narrowed) = keys.narrow(&scan, source.as_ref()).await else { return Ok(stream::empty().boxed()) };
             self.sent.add(narrowed.keys);
-            scan = Arc::new(narrowed.scan);
+            scan = narrowed.scan;
         }
         let rows = source.read(&scan, &split, self.context.clone()).await.map_err(&place)?;
         Ok(rows.map_err(place).boxed())

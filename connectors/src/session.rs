@@ -17,8 +17,8 @@ use crate::codec::ScanCodec;
 use crate::distribute::{desired_tasks, scale_up};
 
 /// The longest list of join keys, in values and in bytes of their array, that is worth sending to a source.
-const MOST_JOIN_KEYS: usize = 10_000;
-const MOST_JOIN_KEY_BYTES: usize = 512 << 10;
+const MOST_JOIN_KEYS: usize = 50_000;
+const MOST_JOIN_KEY_BYTES: usize = 2 << 20;
 
 /// How much connectors may take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

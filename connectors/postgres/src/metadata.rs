@@ -81,7 +81,8 @@ SELECT a.attname::text,
   coalesce((pg_catalog.to_jsonb(l) ->> 'collisdeterministic')::bool, true),
   s.null_frac::float8, s.n_distinct::float8,
   c.tuples, (c.pages * pg_catalog.current_setting('block_size')::int8)::int8, c.relkind::text,
-  pg_catalog.getdatabaseencoding()::text, c.indexed
+  pg_catalog.getdatabaseencoding()::text, c.indexed,
+  pg_catalog.current_setting('server_version_num')::int4 >= 140000
 FROM target c
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN (resolved r JOIN pg_catalog.pg_type t ON t.oid = r.type AND t.typtype <> 'd') ON r.attnum = a.attnum
@@ -109,6 +110,8 @@ pub(crate) struct Facts {
     pub(crate) bytes: Option<u64>,
     /// Columns with an index in their order, which is the engine's: not text.
     pub(crate) indexed: Vec<String>,
+    /// Whether the server looks values of a long list up by their hash: since version 14.
+    pub(crate) hashes_lists: bool,
     /// About how many different values each column has, if known.
     pub(crate) distinct: Vec<Option<u64>>,
 }
@@ -185,6 +188,7 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
         rows: tuples.map(|tuples| tuples as u64),
         bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()),
         indexed: cell::<Option<Vec<String>>>(first, 12)?.unwrap_or_default(),
+        hashes_lists: cell(first, 13)?,
         distinct: Vec::new(),
     };
     let unicode = cell::<String>(first, 11)? == "UTF8";

@@ -2,12 +2,12 @@
 
 use connector_spi::{Absorbed, Column, Comparison, Literal, Op, Predicate, Scan, SortKey};
 
-use crate::aggregate;
 use crate::sql::{Refusal, identifier, literal, quoted, sign};
 use crate::types::{Collation, Kind};
+use crate::{aggregate, list};
 
 /// A filter longer than this is applied by the engine alone.
-const LONGEST_TEXT_BYTES: usize = 1 << 20;
+const LONGEST_TEXT_BYTES: usize = 2 << 20;
 /// A filter nested deeper than this is applied by the engine alone.
 const DEEPEST: usize = 64;
 
@@ -24,9 +24,12 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         Op::Filter(_) if scan.limit.is_some() || scan.aggregation.is_some() => {
             Absorbed::No("the scan has a limit or groups already")
         }
+        Op::Filter(Predicate::In { values, .. }) if list::is_costly(scan, values.len()) => {
+            Absorbed::No("the list is too long to be looked through for each row")
+        }
         Op::Filter(predicate) => match sent(&scan.columns, predicate) {
             Err(reason) => Absorbed::No(reason),
-            Ok(sent) if sent.text.len() > LONGEST_TEXT_BYTES => Absorbed::No("the filter is longer than 1 MiB as text"),
+            Ok(sent) if sent.text.len() > LONGEST_TEXT_BYTES => Absorbed::No("the filter is longer than 2 MiB as text"),
             Ok(Sent { kept, exact: true, .. }) => Absorbed::Exact(scan.with_filter(kept)),
             Ok(Sent { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
         },
@@ -133,7 +136,7 @@ fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Ref
         }
         Predicate::In { column, values, negated } => {
             let (name, kind) = find(*column)?;
-            membership(&name, &kind, values, *negated)
+            list::membership(&name, &kind, values, *negated)
         }
         Predicate::Null { column, negated } => {
             let (name, kind) = find(*column)?;
@@ -187,24 +190,8 @@ fn comparison(name: &str, kind: &Kind, op: Comparison, value: &Literal) -> Resul
     }
 }
 
-fn membership(name: &str, kind: &Kind, values: &[Literal], negated: bool) -> Result<(String, bool), Refusal> {
-    if values.is_empty() {
-        return Err("an empty list cannot be written in SQL");
-    }
-    let exact = exact_order(kind) || *kind == Kind::Text(Collation::Bytes);
-    let superset = matches!(
-        kind,
-        Kind::Text(Collation::Loose) | Kind::Char(Collation::Bytes | Collation::Loose) | Kind::Float4 | Kind::Float8
-    );
-    if !(exact || superset && !negated) {
-        return Err(refusal(kind));
-    }
-    let values = values.iter().map(|value| literal(kind, value)).collect::<Result<Vec<_>, _>>()?;
-    Ok((format!("{name} {} ({})", if negated { "NOT IN" } else { "IN" }, values.join(", ")), exact))
-}
-
 /// Whether equality and order of the type are those of its Arrow values.
-fn exact_order(kind: &Kind) -> bool {
+pub(crate) fn exact_order(kind: &Kind) -> bool {
     match kind {
         Kind::Bool | Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Oid | Kind::Numeric { .. } => true,
         Kind::Date | Kind::Time | Kind::Timestamp | Kind::Timestamptz | Kind::Bytea => true,
@@ -215,7 +202,7 @@ fn exact_order(kind: &Kind) -> bool {
     }
 }
 
-fn refusal(kind: &Kind) -> Refusal {
+pub(crate) fn refusal(kind: &Kind) -> Refusal {
     match kind {
         Kind::Text(Collation::Foreign) | Kind::Char(Collation::Foreign) => "the database's encoding is not UTF-8",
         Kind::Text(_) => "the column's collation is not deterministic",
