@@ -20,6 +20,9 @@ use crate::sql::{identifier, select};
 
 /// How long the questions before a read may take.
 const ANSWER: Duration = Duration::from_secs(30);
+/// A stretch of at least so many pages has a sample, which is this part of it.
+const SAMPLED: u64 = 128;
+const SAMPLE: u32 = 64;
 /// Ranges of `ctid` are read as ranges since this version.
 const RANGES_SINCE: i32 = 140_000;
 
@@ -64,6 +67,9 @@ pub(crate) struct Part {
     pub(crate) from: u32,
     /// The page after the last; without one, all that follow.
     pub(crate) to: Option<u32>,
+    /// The page after some at the start that are few and yet enough to tell what the first rows in an order are about.
+    #[serde(default)]
+    pub(crate) sample: Option<u32>,
 }
 
 impl Part {
@@ -72,6 +78,11 @@ impl Part {
         let from = (self.from > 0).then(|| format!("ctid >= '({},0)'::tid", self.from));
         let to = self.to.map(|to| format!("ctid < '({to},0)'::tid"));
         from.into_iter().chain(to).collect()
+    }
+
+    /// The sample alone.
+    pub(crate) fn sampled(&self) -> Option<Self> {
+        self.sample.map(|sample| Self { to: Some(sample), sample: None, ..self.clone() })
     }
 
     /// `"schema"."name"`, or a query in parentheses.
@@ -322,7 +333,8 @@ fn deal(relations: &[Relation], count: u64) -> Vec<Vec<Part>> {
             let take = if last { left } else { room };
             let end = from + u32::try_from(take).unwrap_or(u32::MAX);
             if let Some(piece) = pieces.last_mut() {
-                piece.push(Part { relation: name.clone(), from, to: (!last).then_some(end) });
+                let sample = (relation.ranges && take >= SAMPLED).then(|| from + (end - from) / SAMPLE);
+                piece.push(Part { relation: name.clone(), from, to: (!last).then_some(end), sample });
             }
             room = room.saturating_sub(take);
             if room == 0 && (pieces.len() as u64) < count {

@@ -26,8 +26,8 @@ pub(crate) fn quoted(text: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The SELECT of a part of a scan: its columns, its groups, or the number of its rows where it wants no columns.
-pub(crate) fn select(scan: &Scan, part: &Part) -> Result<String> {
+/// The rows of a part that pass the scan's filters and `more`: FROM and WHERE.
+fn rows(scan: &Scan, part: &Part, more: Option<String>) -> Result<String> {
     let mut rows = format!(" FROM {}", part.name(scan));
     // A query has the name already.
     if !scan.order.is_empty() && !rows.ends_with(" AS part") {
@@ -39,9 +39,16 @@ pub(crate) fn select(scan: &Scan, part: &Part) -> Result<String> {
             .map_err(|reason| Error::internal(format!("a filter was taken over that cannot be sent: {reason}")))?;
         conditions.push(sent.text);
     }
+    conditions.extend(more);
     if !conditions.is_empty() {
         rows.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
     }
+    Ok(rows)
+}
+
+/// The SELECT of a part of a scan: its columns, its groups, or the number of its rows where it wants no columns.
+pub(crate) fn select(scan: &Scan, part: &Part) -> Result<String> {
+    let mut rows = rows(scan, part, bound(scan, part)?)?;
     if let Some(aggregation) = &scan.aggregation {
         let (columns, group) = aggregate::columns(scan, aggregation)?;
         return Ok(format!("SELECT {columns}{rows}{group}"));
@@ -66,22 +73,43 @@ pub(crate) fn select(scan: &Scan, part: &Part) -> Result<String> {
     })
 }
 
+/// How many first rows a sample is asked for.
+const FEW: u64 = 1000;
+
+/// A condition that the first rows of a part in an order pass, as do few others: none of them comes after the last of the
+/// first rows of a sample. It costs less than to sort what it leaves out. NULL passes, as does all where the sample is
+/// too small.
+fn bound(scan: &Scan, part: &Part) -> Result<Option<String>> {
+    let (Some(key), Some(limit @ 1..=FEW), Some(sample)) = (scan.order.first(), scan.limit, part.sampled()) else {
+        return Ok(None);
+    };
+    let (value, order, rows) = (key_value(scan, key)?, order(scan, key)?, rows(scan, &sample, None)?);
+    let sign = if key.descending { ">=" } else { "<=" };
+    let last = format!("(SELECT {value}{rows} ORDER BY {order} OFFSET {} LIMIT 1)", limit - 1);
+    Ok(Some(format!("({value} {sign} {last}) IS NOT FALSE")))
+}
+
 /// A column of the scan's table. Errors: `INTERNAL`.
 pub(crate) fn column(scan: &Scan, at: usize) -> Result<&Column> {
     scan.columns.get(at).ok_or_else(|| Error::internal("a scan asks for a column that is not there"))
 }
 
-/// A key of ORDER BY. Its name is qualified: a plain one would mean the column of the result.
-fn order(scan: &Scan, key: &SortKey) -> Result<String> {
+/// What a key of ORDER BY compares. Its name is qualified: a plain one would mean the column of the result.
+fn key_value(scan: &Scan, key: &SortKey) -> Result<String> {
     let column = column(scan, key.column)?;
     let collation = if matches!(Kind::of_column(column)?, Kind::Text(_)) { " COLLATE \"C\"" } else { "" };
+    Ok(format!("part.{}{collation}", identifier(&column.name)))
+}
+
+/// A key of ORDER BY.
+fn order(scan: &Scan, key: &SortKey) -> Result<String> {
     let direction = if key.descending { "DESC" } else { "ASC" };
-    let nulls = match (column.nullable, key.nulls_first) {
+    let nulls = match (column(scan, key.column)?.nullable, key.nulls_first) {
         (false, _) => "",
         (true, true) => " NULLS FIRST",
         (true, false) => " NULLS LAST",
     };
-    Ok(format!("part.{}{collation} {direction}{nulls}", identifier(&column.name)))
+    Ok(format!("{} {direction}{nulls}", key_value(scan, key)?))
 }
 
 /// A comparison operator.

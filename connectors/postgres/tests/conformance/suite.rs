@@ -1,7 +1,7 @@
 //! The suite that every connector must pass, on a table that the connector wrote itself.
 
 use connector_spi::conformance::{self, Subject, Tally};
-use connector_spi::{Absorbed, Comparison, Literal, Op, Predicate, Scan};
+use connector_spi::{Absorbed, Comparison, Literal, Op, Predicate, Scan, SortKey};
 
 use crate::fixture::{Fixture, fixture, open};
 
@@ -31,6 +31,28 @@ async fn the_suite_of_all_connectors_passes() {
     assert_eq!((limits.exact, limits.refused), (12, 0));
     assert!(tops.exact > 300 && tops.refused > 0, "{tops:?}");
     assert!(groups.exact > 100 && groups.refused > 0, "{groups:?}");
+}
+
+#[tokio::test]
+async fn the_first_rows_are_those_of_the_table_whatever_a_sample_of_it_says() {
+    let Some(fixture) = fixture("sample").await else { return };
+    // Ordered, shuffled, nearly all the same, mostly NULL, and NULL where the samples are.
+    let columns = "i AS id, (i * 7919) % 60000 AS shuffled, -i AS falling, (i % 50 = 0)::int4 AS same,
+        (CASE WHEN i % 9 = 0 THEN i % 1000 END)::numeric(8,2) AS rare, CASE WHEN i % 15000 > 700 THEN 'x' || i % 40 END AS late";
+    fixture
+        .run(&format!("CREATE TABLE t AS SELECT {columns}, repeat('-', 60) AS pad FROM generate_series(1, 60000) i"))
+        .await;
+    fixture.run("ANALYZE t").await;
+    let source = fixture.source.as_ref();
+    let subject = Subject::of(source, "pg", &fixture.name("t")).await.expect("read");
+    let tops = conformance::tops(&subject).await.expect("tops");
+    assert!(tops.exact >= 80 && tops.refused == 0, "{tops:?}");
+    let order = vec![SortKey { column: 1, descending: true, nulls_first: false }];
+    let Absorbed::Exact(top) = source.absorb(&subject.scan, &Op::Top { order, limit: 5 }) else { panic!("refused") };
+    let plain = source.splits(&subject.scan, 4).await.expect("splits");
+    let splits = source.recut(&top, plain.splits.clone());
+    let token = String::from_utf8(splits[0].token.clone()).expect("text");
+    assert!(splits.len() == 4 && !token.contains("\"sample\":null"), "{token}");
 }
 
 #[tokio::test]
