@@ -126,7 +126,7 @@ impl Results {
         let (mut order, mut numbers) = (Vec::new(), None);
         if let Some(column) = &column {
             match call.function {
-                Function::Min | Function::Max => order = ordered(&[column.clone()])?,
+                Function::Min | Function::Max => order = ordered(std::slice::from_ref(column))?,
                 Function::Sum if column.data_type().is_floating() => {
                     return Err("a sum of floats depends on the order of its rows and cannot be exact".to_owned());
                 }
