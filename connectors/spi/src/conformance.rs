@@ -12,14 +12,16 @@ mod rows;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::{cast, concat_batches};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{SortOptions, cast, concat_batches};
 use arrow::datatypes::{DataType, Int64Type};
+use arrow::row::{RowConverter, SortField};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::{Absorbed, Op, ReadContext, Scan, Source, Split, TableName};
 
-pub use filter::{combinations, filters};
+pub use filter::{combinations, filter, filters, trees};
 pub use group::groups;
 pub use order::{limits, tops};
 pub use rows::{hostile, rows};
@@ -27,29 +29,37 @@ pub use rows::{hostile, rows};
 /// Nothing, or the first difference.
 pub type Outcome<T> = Result<T, String>;
 
+/// What a source answered to an offer, found to be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// *Exact*, and so it was.
+    Exact,
+    /// *Inexact*, and nothing was lost.
+    Inexact,
+    /// *No*, with a reason.
+    Refused,
+}
+
 /// How the offers of one function were answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Answered *exact*, and so it was.
+    /// [`Answer::Exact`].
     pub exact: usize,
-    /// Answered *inexact*, and nothing was lost.
+    /// [`Answer::Inexact`].
     pub inexact: usize,
-    /// Refused, with a reason.
+    /// [`Answer::Refused`].
     pub refused: usize,
     /// Of those that were not refused: no row was left, so that little is proven.
     pub empty: usize,
 }
 
 impl Tally {
-    /// Both together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            exact: self.exact + other.exact,
-            inexact: self.inexact + other.inexact,
-            refused: self.refused + other.refused,
-            empty: self.empty + other.empty,
-        }
+    fn count(&mut self, answer: Answer) {
+        *match answer {
+            Answer::Exact => &mut self.exact,
+            Answer::Inexact => &mut self.inexact,
+            Answer::Refused => &mut self.refused,
+        } += 1;
     }
 }
 
@@ -62,6 +72,8 @@ pub struct Subject<'a> {
     pub scan: Scan,
     /// The rows, as they are read by one split.
     pub rows: RecordBatch,
+    /// The numbers of the rows, in order.
+    numbers: Vec<i64>,
 }
 
 impl<'a> Subject<'a> {
@@ -71,10 +83,10 @@ impl<'a> Subject<'a> {
         let table = table.ok_or_else(|| format!("there is no table {name}"))?;
         let scan = Scan::new(catalog, name.clone(), &table);
         let nothing = RecordBatch::new_empty(scan.schema());
-        let mut subject = Self { source, scan, rows: nothing };
+        let mut subject = Self { source, scan, rows: nothing, numbers: Vec::new() };
         subject.rows = subject.read(&subject.scan, 1).await?;
-        let ids = numbers(&subject.rows)?;
-        match ids.windows(2).all(|two| two[0] < two[1]) && !ids.is_empty() {
+        subject.numbers = numbers(&subject.rows)?;
+        match !repeats(&subject.numbers) && !subject.numbers.is_empty() {
             true => Ok(subject),
             false => Err(format!("the first column of {name} does not number its rows")),
         }
@@ -119,16 +131,23 @@ impl<'a> Subject<'a> {
         numbers(&self.read(&scan.with_projection(vec![0]), wanted).await?)
     }
 
-    /// The source's answer, which must be the same twice, give a reason, and touch nothing but what was offered.
-    fn offer(&self, scan: &Scan, op: &Op) -> Outcome<Absorbed> {
-        let answer = self.source.absorb(scan, op);
-        if answer != self.source.absorb(scan, op) {
+    /// The source's answer, which must be the same twice and give a reason, and the scan as it is then.
+    fn offer(&self, op: &Op) -> Outcome<(Answer, Scan)> {
+        let answer = self.source.absorb(&self.scan, op);
+        if answer != self.source.absorb(&self.scan, op) {
             return Err(format!("{op:?} was answered in two ways"));
         }
-        if matches!(answer, Absorbed::No(reason) if reason.trim().is_empty()) {
-            return Err(format!("{op:?} was refused without a reason"));
+        match answer {
+            Absorbed::Exact(with) => Ok((Answer::Exact, with)),
+            Absorbed::Inexact(with) => Ok((Answer::Inexact, with)),
+            Absorbed::No(reason) if reason.trim().is_empty() => Err(format!("{op:?} was refused without a reason")),
+            Absorbed::No(_) => Ok((Answer::Refused, self.scan.clone())),
         }
-        Ok(answer)
+    }
+
+    /// Whether these are rows of the table, each at most once.
+    fn are_rows(&self, numbers: &[i64]) -> bool {
+        !repeats(numbers) && numbers.iter().all(|number| self.numbers.binary_search(number).is_ok())
     }
 }
 
@@ -146,7 +165,7 @@ pub async fn store(source: &dyn Source, name: &TableName, rows: &RecordBatch) ->
 
 /// Whatever the number of splits, each row is read once; and so are any columns in any order. Gives the most splits.
 pub async fn splits(subject: &Subject<'_>) -> Outcome<usize> {
-    let all = numbers(&subject.rows)?;
+    let all = &subject.numbers;
     let mut most = 0;
     for wanted in [0, 1, 2, 3, 8, 50] {
         let cut = subject.source.splits(&subject.scan, wanted).await.map_err(|error| error.to_string())?;
@@ -155,15 +174,15 @@ pub async fn splits(subject: &Subject<'_>) -> Outcome<usize> {
         }
         most = most.max(cut.splits.len());
         let found = subject.numbers(&subject.scan, wanted).await?;
-        if found != all {
-            return Err(format!("{wanted} splits wanted, {}: {}", cut.splits.len(), difference(&all, &found)));
+        if found != *all {
+            return Err(format!("{wanted} splits wanted, {}: {}", cut.splits.len(), difference(all, &found)));
         }
     }
     let places: Vec<usize> = (0..subject.scan.columns.len()).collect();
     let mut choices: Vec<Vec<usize>> = places.iter().map(|at| vec![*at, 0]).collect();
     choices.extend([Vec::new(), places.iter().rev().copied().collect(), vec![0, 0, 0]]);
     for columns in choices {
-        let Absorbed::Exact(with) = subject.offer(&subject.scan, &Op::Columns(columns.clone()))? else { continue };
+        let (Answer::Exact, with) = subject.offer(&Op::Columns(columns.clone()))? else { continue };
         let read = subject.read(&with, 3).await?;
         if read.num_rows() != all.len() {
             return Err(format!("{} rows and not {} for columns {columns:?}", read.num_rows(), all.len()));
@@ -189,20 +208,15 @@ pub fn stored(subject: &Subject<'_>, rows: &RecordBatch) -> Outcome<()> {
 /// Rows as text, in order of the text.
 fn lines(rows: &RecordBatch) -> Outcome<Vec<String>> {
     let text = |error: arrow::error::ArrowError| error.to_string();
-    let options = arrow::util::display::FormatOptions::new().with_null("NULL");
-    let formatter = |column: &arrow::array::ArrayRef| {
-        // Whose zone a point in time is shown in does not matter.
-        let own = match column.data_type() {
-            DataType::Timestamp(unit, Some(_)) => cast(column, &DataType::Timestamp(*unit, None)).map_err(text)?,
-            _ => Arc::clone(column),
-        };
-        Ok::<_, String>(own)
+    let options = FormatOptions::new().with_null("NULL");
+    // Whose zone a point in time is shown in does not matter.
+    let without_zone = |column: &ArrayRef| match column.data_type() {
+        DataType::Timestamp(unit, Some(_)) => cast(column, &DataType::Timestamp(*unit, None)).map_err(text),
+        _ => Ok(Arc::clone(column)),
     };
-    let columns = rows.columns().iter().map(formatter).collect::<Outcome<Vec<_>>>()?;
-    let columns = columns
-        .iter()
-        .map(|column| arrow::util::display::ArrayFormatter::try_new(column.as_ref(), &options).map_err(text))
-        .collect::<Outcome<Vec<_>>>()?;
+    let columns = rows.columns().iter().map(without_zone).collect::<Outcome<Vec<_>>>()?;
+    let formatter = |column| ArrayFormatter::try_new(column, &options).map_err(text);
+    let columns = columns.iter().map(|column| formatter(column.as_ref())).collect::<Outcome<Vec<_>>>()?;
     let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
     let mut lines: Vec<String> = (0..rows.num_rows()).map(line).collect();
     lines.sort_unstable();
@@ -219,6 +233,22 @@ fn numbers(rows: &RecordBatch) -> Outcome<Vec<i64>> {
     let mut numbers = first.as_primitive::<Int64Type>().values().to_vec();
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Whether a number follows itself.
+fn repeats(numbers: &[i64]) -> bool {
+    numbers.windows(2).any(|two| two[0] == two[1])
+}
+
+/// Each row's values in these columns as bytes that compare as the engine sorts.
+fn sortable(columns: &[(ArrayRef, SortOptions)]) -> Outcome<Vec<Vec<u8>>> {
+    let text = |error: arrow::error::ArrowError| error.to_string();
+    let field =
+        |(column, options): &(ArrayRef, SortOptions)| SortField::new_with_options(column.data_type().clone(), *options);
+    let converter = RowConverter::new(columns.iter().map(field).collect()).map_err(text)?;
+    let columns: Vec<ArrayRef> = columns.iter().map(|(column, _)| Arc::clone(column)).collect();
+    let rows = converter.convert_columns(&columns).map_err(text)?;
+    Ok(rows.iter().map(|row| row.as_ref().to_vec()).collect())
 }
 
 /// Which rows are missing and which are there without reason or twice; a few of each.

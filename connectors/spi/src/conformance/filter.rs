@@ -8,73 +8,72 @@ use arrow::datatypes::{
     TimestampMicrosecondType, UInt64Type,
 };
 
-use super::{Outcome, Random, Subject, Tally, difference, numbers};
-use crate::{Absorbed, Comparison, Literal, Op, Predicate, Scan, evaluate};
+use super::{Answer, Outcome, Random, Subject, Tally, difference, numbers};
+use crate::{Comparison, Literal, Op, Predicate, Scan, evaluate};
 
 const OPERATORS: [Comparison; 6] =
     [Comparison::Eq, Comparison::NotEq, Comparison::Lt, Comparison::LtEq, Comparison::Gt, Comparison::GtEq];
 
 /// Each column with each operator and each of its values, lists, NULL, and patterns where it is text.
 pub async fn filters(subject: &Subject<'_>) -> Outcome<Tally> {
-    let mut tally = Tally::default();
-    for predicate in grid(subject) {
-        check(subject, &predicate, &mut tally).await?;
-    }
-    Ok(tally)
+    all(subject, grid(subject)).await
 }
 
-/// Trees of AND, OR and NOT over the conditions of [`filters`], as many as `count`; the seed decides which.
+/// [`trees`] over the conditions of [`filters`].
 pub async fn combinations(subject: &Subject<'_>, seed: u64, count: usize) -> Outcome<Tally> {
-    let leaves = grid(subject);
-    let mut random = Random(seed);
+    let checked = all(subject, trees(&grid(subject), seed, count)).await;
+    checked.map_err(|difference| format!("seed {seed}: {difference}"))
+}
+
+async fn all(subject: &Subject<'_>, predicates: Vec<Predicate>) -> Outcome<Tally> {
     let mut tally = Tally::default();
-    for at in 0..count {
-        let mut parts: Vec<Predicate> = Vec::new();
-        for _ in 0..2 + random.below(4) {
-            parts.push(leaves[random.below(leaves.len())].clone());
-        }
-        while parts.len() > 1 {
-            let (a, b) = (parts.remove(0), parts.remove(0));
-            parts.push(match random.below(6) {
-                0 | 1 => Predicate::And(vec![a, b]),
-                2 | 3 => Predicate::Or(vec![a, b]),
-                4 => Predicate::Or(vec![Predicate::Not(Box::new(a)), b]),
-                _ => Predicate::Not(Box::new(Predicate::And(vec![a, b]))),
-            });
-        }
-        let checked = check(subject, &parts[0], &mut tally).await;
-        checked.map_err(|difference| format!("seed {seed}, tree {at}: {difference}"))?;
+    for predicate in predicates {
+        let (answer, rows) = filter(subject, &predicate, 1).await?;
+        tally.count(answer);
+        tally.empty += usize::from(rows == 0 && answer != Answer::Refused);
     }
     Ok(tally)
 }
 
-/// Offers the predicate; where it is taken, compares what comes back.
-async fn check(subject: &Subject<'_>, predicate: &Predicate, tally: &mut Tally) -> Outcome<()> {
-    let (exact, with) = match subject.offer(&subject.scan, &Op::Filter(predicate.clone()))? {
-        Absorbed::Exact(with) => (true, with),
-        Absorbed::Inexact(with) => (false, with),
-        Absorbed::No(_) => {
-            tally.refused += 1;
-            return Ok(());
+/// Trees of AND, OR and NOT over some conditions, as many as `count`; the seed decides which.
+pub fn trees(leaves: &[Predicate], seed: u64, count: usize) -> Vec<Predicate> {
+    let mut random = Random(seed);
+    let mut trees = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut tree = leaves[random.below(leaves.len())].clone();
+        for _ in 0..1 + random.below(4) {
+            let leaf = leaves[random.below(leaves.len())].clone();
+            tree = match random.below(6) {
+                0 | 1 => Predicate::And(vec![tree, leaf]),
+                2 | 3 => Predicate::Or(vec![tree, leaf]),
+                4 => Predicate::Or(vec![Predicate::Not(Box::new(tree)), leaf]),
+                _ => Predicate::Not(Box::new(Predicate::And(vec![tree, leaf]))),
+            };
         }
-    };
+        trees.push(tree);
+    }
+    trees
+}
+
+/// Offers the predicate; where it is taken, compares what comes back in `wanted` splits. Gives the number of rows that pass.
+pub async fn filter(subject: &Subject<'_>, predicate: &Predicate, wanted: usize) -> Outcome<(Answer, usize)> {
+    let (answer, with) = subject.offer(&Op::Filter(predicate.clone()))?;
+    if answer == Answer::Refused {
+        return Ok((answer, 0));
+    }
     if (Scan { filters: subject.scan.filters.clone(), ..with.clone() }) != subject.scan {
         return Err(format!("{predicate:?} changed more than the filters"));
     }
     let passes = evaluate(&subject.rows, predicate).map_err(|error| format!("{predicate:?}: {error}"))?;
     let kept = arrow::compute::filter_record_batch(&subject.rows, &passes).map_err(|error| error.to_string())?;
-    let wanted = numbers(&kept)?;
-    let found = subject.numbers(&with, 1).await?;
-    let lost = wanted.iter().any(|number| found.binary_search(number).is_err());
-    let twice = found.windows(2).any(|two| two[0] == two[1]);
-    if lost || twice || exact && found != wanted {
+    let passing = numbers(&kept)?;
+    let found = subject.numbers(&with, wanted).await?;
+    let lost = passing.iter().any(|number| found.binary_search(number).is_err());
+    if lost || !subject.are_rows(&found) || answer == Answer::Exact && found != passing {
         let sent = subject.source.remote_text(&with.with_projection(vec![0]));
-        let word = if exact { "exact" } else { "inexact" };
-        return Err(format!("{predicate:?} is not {word}: {}; sent: {sent:?}", difference(&wanted, &found)));
+        return Err(format!("{predicate:?} is not {answer:?}: {}; sent: {sent:?}", difference(&passing, &found)));
     }
-    *(if exact { &mut tally.exact } else { &mut tally.inexact }) += 1;
-    tally.empty += usize::from(wanted.is_empty());
-    Ok(())
+    Ok((answer, passing.len()))
 }
 
 fn grid(subject: &Subject<'_>) -> Vec<Predicate> {
@@ -137,7 +136,7 @@ fn values(column: &Arc<dyn Array>) -> Vec<Literal> {
 }
 
 /// The value of a row; none where it is NULL, NaN, or of a type without literals.
-pub(super) fn literal(column: &dyn Array, row: usize) -> Option<Literal> {
+fn literal(column: &dyn Array, row: usize) -> Option<Literal> {
     if column.is_null(row) {
         return None;
     }

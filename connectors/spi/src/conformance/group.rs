@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
+use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{DataType, Decimal128Type};
-use arrow::row::{RowConverter, SortField};
 
-use super::{Outcome, Subject, Tally};
-use crate::{Absorbed, Aggregation, Call, Function, Op};
+use super::{Answer, Outcome, Subject, Tally, sortable};
+use crate::{Aggregation, Call, Function, Op};
 
 /// No group, each column and pairs of columns as groups; `count`, `sum`, `min` and `max` of each column; in one split and in
 /// several.
@@ -26,7 +25,7 @@ pub async fn groups(subject: &Subject<'_>) -> Outcome<Tally> {
         }
     }
     for offer in offers {
-        check(subject, &offer, &mut tally).await?;
+        tally.count(check(subject, &offer).await?);
     }
     Ok(tally)
 }
@@ -49,15 +48,13 @@ fn calls(subject: &Subject<'_>, at: usize) -> Vec<Call> {
     calls
 }
 
-async fn check(subject: &Subject<'_>, offer: &Aggregation, tally: &mut Tally) -> Outcome<()> {
-    let with = match subject.offer(&subject.scan, &Op::Aggregate(offer.clone()))? {
-        Absorbed::Exact(with) => with,
-        Absorbed::Inexact(_) => return Err(format!("groups cannot be inexact: {offer:?}")),
-        Absorbed::No(_) => {
-            tally.refused += 1;
-            return Ok(());
-        }
-    };
+async fn check(subject: &Subject<'_>, offer: &Aggregation) -> Outcome<Answer> {
+    let (answer, with) = subject.offer(&Op::Aggregate(offer.clone()))?;
+    match answer {
+        Answer::Exact => {}
+        Answer::Inexact => return Err(format!("groups cannot be inexact: {offer:?}")),
+        Answer::Refused => return Ok(answer),
+    }
     let wanted = grouped(&subject.rows, &offer.group, &offer.calls)?;
     // Over the answers of the splits, a count is a sum.
     let own = |at: usize| offer.group.len() + at;
@@ -81,8 +78,7 @@ async fn check(subject: &Subject<'_>, offer: &Aggregation, tally: &mut Tally) ->
             ));
         }
     }
-    tally.exact += 1;
-    Ok(())
+    Ok(answer)
 }
 
 /// Each group and its results as text; without columns to group by, one group even without rows.
@@ -91,22 +87,14 @@ fn grouped(rows: &RecordBatch, group: &[usize], calls: &[Call]) -> Outcome<BTree
     if group.is_empty() {
         members.insert(Vec::new(), (0..rows.num_rows()).collect());
     } else {
-        let keys: Vec<ArrayRef> = group.iter().map(|at| rows.column(*at).clone()).collect();
-        for (row, key) in ordered(&keys)?.into_iter().enumerate() {
+        let keys: Vec<_> = group.iter().map(|at| (rows.column(*at).clone(), SortOptions::default())).collect();
+        for (row, key) in sortable(&keys)?.into_iter().enumerate() {
             members.entry(key).or_default().push(row);
         }
     }
     let columns = calls.iter().map(|call| Results::of(rows, call)).collect::<Outcome<Vec<_>>>()?;
     let results = |rows: &Vec<usize>| columns.iter().map(|column| column.over(rows)).collect::<Outcome<Vec<_>>>();
     members.into_iter().map(|(key, rows)| Ok((key, results(&rows)?))).collect()
-}
-
-/// Each row's values as bytes that compare as the values do.
-fn ordered(columns: &[ArrayRef]) -> Outcome<Vec<Vec<u8>>> {
-    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let text = |error: arrow::error::ArrowError| error.to_string();
-    let rows = RowConverter::new(fields).map_err(text)?.convert_columns(columns).map_err(text)?;
-    Ok(rows.iter().map(|row| row.as_ref().to_vec()).collect())
 }
 
 /// One function, ready to be asked for any rows.
@@ -126,7 +114,7 @@ impl Results {
         let (mut order, mut numbers) = (Vec::new(), None);
         if let Some(column) = &column {
             match call.function {
-                Function::Min | Function::Max => order = ordered(std::slice::from_ref(column))?,
+                Function::Min | Function::Max => order = sortable(&[(column.clone(), SortOptions::default())])?,
                 Function::Sum if column.data_type().is_floating() => {
                     return Err("a sum of floats depends on the order of its rows and cannot be exact".to_owned());
                 }

@@ -2,36 +2,26 @@
 
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::SortOptions;
-use arrow::row::{RowConverter, SortField};
 
-use super::{Outcome, Subject, Tally, difference, numbers};
-use crate::{Absorbed, Op, SortKey};
+use super::{Answer, Outcome, Subject, Tally, difference, numbers, sortable};
+use crate::{Op, SortKey};
 
-/// A limit leaves rows of the table, as many as it should, in one split and in several, alone and after a filter.
+/// A limit leaves rows of the table, as many as it should, in one split and in several.
 pub async fn limits(subject: &Subject<'_>) -> Outcome<Tally> {
     let mut tally = Tally::default();
-    let all = numbers(&subject.rows)?;
-    for limit in [0, 1, 2, 7, all.len(), all.len() + 5] {
+    let all = subject.numbers.len();
+    for limit in [0, 1, 2, 7, all, all + 5] {
         for wanted in [1, 4] {
-            let (exact, with) = match subject.offer(&subject.scan, &Op::Limit(limit as u64))? {
-                Absorbed::Exact(with) => (true, with),
-                Absorbed::Inexact(with) => (false, with),
-                Absorbed::No(_) => {
-                    tally.refused += 1;
-                    continue;
-                }
-            };
-            let found = subject.numbers(&with, wanted).await?;
-            let strange = found.iter().any(|number| all.binary_search(number).is_err());
-            let twice = found.windows(2).any(|two| two[0] == two[1]);
-            if strange || twice || found.len() < limit.min(all.len()) {
-                return Err(format!(
-                    "limit {limit} in {wanted} splits: {} rows: {}",
-                    found.len(),
-                    difference(&all, &found)
-                ));
+            let (answer, with) = subject.offer(&Op::Limit(limit as u64))?;
+            tally.count(answer);
+            if answer == Answer::Refused {
+                continue;
             }
-            *(if exact { &mut tally.exact } else { &mut tally.inexact }) += 1;
+            let found = subject.numbers(&with, wanted).await?;
+            if !subject.are_rows(&found) || found.len() < limit.min(all) {
+                let other = difference(&subject.numbers, &found);
+                return Err(format!("limit {limit} in {wanted} splits: {} rows: {other}", found.len()));
+            }
         }
     }
     Ok(tally)
@@ -53,49 +43,39 @@ pub async fn tops(subject: &Subject<'_>) -> Outcome<Tally> {
             if second && column > 0 {
                 order.push(SortKey { column: 0, descending: !descending, nulls_first: !nulls_first });
             }
-            top(subject, order, limit, &mut tally).await?;
+            tally.count(top(subject, order, limit).await?);
         }
     }
     Ok(tally)
 }
 
-async fn top(subject: &Subject<'_>, order: Vec<SortKey>, limit: usize, tally: &mut Tally) -> Outcome<()> {
-    let (exact, with) = match subject.offer(&subject.scan, &Op::Top { order: order.clone(), limit: limit as u64 })? {
-        Absorbed::Exact(with) => (true, with),
-        Absorbed::Inexact(with) => (false, with),
-        Absorbed::No(_) => {
-            tally.refused += 1;
-            return Ok(());
-        }
-    };
+async fn top(subject: &Subject<'_>, order: Vec<SortKey>, limit: usize) -> Outcome<Answer> {
+    let (answer, with) = subject.offer(&Op::Top { order: order.clone(), limit: limit as u64 })?;
+    if answer == Answer::Refused {
+        return Ok(answer);
+    }
     let wanted = first(&subject.rows, &order, limit)?;
     for splits in [1, 4] {
         let rows = subject.read(&with, splits).await?;
-        let ids = numbers(&rows)?;
-        let all = numbers(&subject.rows)?;
-        if ids.windows(2).any(|two| two[0] == two[1]) || ids.iter().any(|id| all.binary_search(id).is_err()) {
-            return Err(format!("rows twice or from nowhere for {order:?}, limit {limit}: {ids:?}"));
+        let found = numbers(&rows)?;
+        if !subject.are_rows(&found) {
+            return Err(format!("rows twice or from nowhere for {order:?}, limit {limit}: {found:?}"));
         }
         if first(&rows, &order, limit)? != wanted {
             let sent = subject.source.remote_text(&with);
             return Err(format!("other first rows for {order:?}, limit {limit}, {splits} splits; sent: {sent:?}"));
         }
     }
-    *(if exact { &mut tally.exact } else { &mut tally.inexact }) += 1;
-    Ok(())
+    Ok(answer)
 }
 
-/// The keys of the first rows, as bytes that compare as the engine sorts.
+/// The keys of the first rows.
 fn first(rows: &RecordBatch, order: &[SortKey], limit: usize) -> Outcome<Vec<Vec<u8>>> {
-    let field = |key: &SortKey| {
+    let column = |key: &SortKey| {
         let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
-        SortField::new_with_options(rows.column(key.column).data_type().clone(), options)
+        (rows.column(key.column).clone(), options)
     };
-    let text = |error: arrow::error::ArrowError| error.to_string();
-    let converter = RowConverter::new(order.iter().map(field).collect()).map_err(text)?;
-    let columns: Vec<_> = order.iter().map(|key| rows.column(key.column).clone()).collect();
-    let keys = converter.convert_columns(&columns).map_err(text)?;
-    let mut keys: Vec<Vec<u8>> = keys.iter().map(|key| key.as_ref().to_vec()).collect();
+    let mut keys = sortable(&order.iter().map(column).collect::<Vec<_>>())?;
     keys.sort_unstable();
     keys.truncate(limit);
     Ok(keys)
