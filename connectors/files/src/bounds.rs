@@ -30,9 +30,9 @@ impl PhysicalOptimizerRule for FloatBounds {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let changed = plan.transform_up(|node| match without_float_filters(&node) {
-            Some(scan) => Ok(Transformed::yes(scan)),
-            None => Ok(Transformed::no(node)),
+        let changed = plan.transform_up(|node| {
+            let scan = without_float_filters(&node)?;
+            Ok(scan.map_or_else(|| Transformed::no(node), Transformed::yes))
         })?;
         Ok(changed.data)
     }
@@ -46,24 +46,37 @@ impl PhysicalOptimizerRule for FloatBounds {
     }
 }
 
-fn without_float_filters(node: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
-    let scan = node.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
-    let source = scan.file_source().downcast_ref::<ParquetSource>()?;
-    let predicate = source.filter()?;
-    let schema = source.table_schema().table_schema();
-    let float = |name: &str| schema.field_with_name(name).is_ok_and(|field| has_float(field.data_type()));
-    let parts = split_conjunction(&predicate);
-    let kept = parts
-        .iter()
-        .filter(|part| !(is_dynamic(part) && collect_columns(part).iter().any(|column| float(column.name()))))
-        .map(|part| Arc::clone(part))
-        .collect::<Vec<_>>();
-    if kept.len() == parts.len() {
-        return None;
-    }
-    let predicate = if kept.is_empty() { lit(true) } else { conjunction(kept) };
-    let source = Arc::new(source.with_predicate(predicate));
-    Some(DataSourceExec::from_data_source(FileScanConfigBuilder::from(scan.clone()).with_source(source).build()))
+fn without_float_filters(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>, DataFusionError> {
+    refiltered(node, |source, filter| {
+        let schema = source.table_schema().table_schema();
+        let float = |name: &str| schema.field_with_name(name).is_ok_and(|field| has_float(field.data_type()));
+        let parts = split_conjunction(filter);
+        let kept = parts
+            .iter()
+            .filter(|part| !(is_dynamic(part) && collect_columns(part).iter().any(|column| float(column.name()))))
+            .map(|part| Arc::clone(part))
+            .collect::<Vec<_>>();
+        Ok(match kept.len() {
+            all if all == parts.len() => None,
+            0 => Some(lit(true)),
+            _ => Some(conjunction(kept)),
+        })
+    })
+}
+
+/// The scan of Parquet files with another filter, if the node is one and `change` gives one.
+pub(crate) fn refiltered(
+    node: &Arc<dyn ExecutionPlan>,
+    change: impl FnOnce(&ParquetSource, &Arc<dyn PhysicalExpr>) -> Result<Option<Arc<dyn PhysicalExpr>>, DataFusionError>,
+) -> Result<Option<Arc<dyn ExecutionPlan>>, DataFusionError> {
+    let scan =
+        node.downcast_ref::<DataSourceExec>().and_then(|node| node.data_source().downcast_ref::<FileScanConfig>());
+    let source = scan.and_then(|scan| scan.file_source().downcast_ref::<ParquetSource>());
+    let (Some(scan), Some(source)) = (scan, source) else { return Ok(None) };
+    let Some(filter) = source.filter() else { return Ok(None) };
+    let Some(filter) = change(source, &filter)? else { return Ok(None) };
+    let source = Arc::new(source.with_predicate(filter));
+    Ok(Some(DataSourceExec::from_data_source(FileScanConfigBuilder::from(scan.clone()).with_source(source).build())))
 }
 
 fn is_dynamic(part: &Arc<dyn PhysicalExpr>) -> bool {

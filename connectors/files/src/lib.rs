@@ -12,6 +12,7 @@ mod parquet;
 mod read;
 mod record;
 mod s3;
+mod short_list;
 mod source;
 mod store;
 mod text;
@@ -23,6 +24,7 @@ use connector_spi::{Connector, OptionSpec, Options, Result, Source};
 
 pub use crate::bounds::FloatBounds;
 use crate::config::Config;
+pub use crate::short_list::with_short_lists;
 use crate::source::FileSource;
 
 /// The connector "files".
