@@ -73,7 +73,7 @@ impl Keys {
     }
 
     async fn known(&self, scan: &Scan, source: &dyn Source) -> Option<Narrowed> {
-        let mut narrowed = Narrowing { scan: scan.clone(), keys: 0 };
+        let mut narrowed = Narrowed { scan: Arc::new(scan.clone()), keys: 0 };
         for filter in &self.filters {
             // A join on another node will never say what it knows.
             #[expect(deprecated, reason = "the plan above is not to be seen from a leaf that runs")]
@@ -88,7 +88,7 @@ impl Keys {
                 Known::When(predicate) => narrowed.offer(predicate, source),
             }
         }
-        Some(Narrowed { scan: Arc::new(narrowed.scan), keys: narrowed.keys })
+        Some(narrowed)
     }
 }
 
@@ -112,13 +112,7 @@ pub(crate) struct Narrowed {
     pub(crate) keys: usize,
 }
 
-/// The same, in the making.
-struct Narrowing {
-    scan: Scan,
-    keys: usize,
-}
-
-impl Narrowing {
+impl Narrowed {
     /// Offers each condition alone, so that one too long to be sent does not keep the others back.
     fn offer(&mut self, predicate: Predicate, source: &dyn Source) {
         if let Predicate::And(parts) = predicate {
@@ -127,9 +121,9 @@ impl Narrowing {
         let keys = count(&predicate);
         // A group's rows are left out or kept together, so the filter may come before the groups are made.
         let aggregation = self.scan.aggregation.clone();
-        let rows = Scan { aggregation: None, ..self.scan.clone() };
+        let rows = Scan { aggregation: None, ..Scan::clone(&self.scan) };
         if let Absorbed::Exact(with) | Absorbed::Inexact(with) = source.absorb(&rows, &Op::Filter(predicate)) {
-            self.scan = Scan { aggregation, ..with };
+            self.scan = Arc::new(Scan { aggregation, ..with });
             self.keys += keys;
         }
     }

@@ -8,9 +8,7 @@ use std::ops::ControlFlow;
 
 use connector_spi::{Error, Result};
 use datafusion::sql::parser::Statement as Parsed;
-use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Statement, TimezoneInfo, TypedString, Value, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Statement, TimezoneInfo, TypedString, Value, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -20,10 +18,7 @@ pub(crate) fn settle(statement: &mut Parsed) -> Result<()> {
     if let Statement::CreateTable(create) = &mut **statement {
         create.columns.iter_mut().for_each(|column| precise(&mut column.data_type, 6));
     }
-    match statement.visit(&mut Settle) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    crate::statement::visit(statement, &mut Settle)
 }
 
 struct Settle;

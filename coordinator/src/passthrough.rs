@@ -2,21 +2,19 @@
 
 use std::ops::ControlFlow;
 
-use connector_spi::{Error, Result};
+use connector_spi::{Error, ErrorKind, Result};
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, TableFactor, Value, VisitMut, VisitorMut,
+    DollarQuotedString, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, TableFactor, Value,
+    VisitorMut,
 };
 
-use crate::statement::parts;
+use crate::statement::{parts, visit};
 
 /// Puts the table in the place of each such call. Errors: `SYNTAX` for arguments that are no texts.
 pub(crate) fn name_queries(statement: &mut Parsed) -> Result<()> {
     let Parsed::Statement(statement) = statement else { return Ok(()) };
-    match statement.visit(&mut Namer) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    visit(statement, &mut Namer)
 }
 
 struct Namer;
@@ -37,7 +35,7 @@ impl VisitorMut for Namer {
             _ => return ControlFlow::Continue(()),
         };
         let Some(arguments) = arguments else {
-            let error = Error::new(connector_spi::ErrorKind::Syntax, "the arguments of query must be texts in quotes");
+            let error = Error::new(ErrorKind::Syntax, "the arguments of query must be texts in quotes");
             return ControlFlow::Break(
                 error.hint("Write TABLE(catalog.system.query('…')), each quote in the text twice."),
             );
@@ -65,8 +63,7 @@ impl VisitorMut for Namer {
 fn text(argument: &FunctionArg) -> Option<String> {
     let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) = argument else { return None };
     match &value.value {
-        Value::SingleQuotedString(text)
-        | Value::DollarQuotedString(datafusion::sql::sqlparser::ast::DollarQuotedString { value: text, .. }) => {
+        Value::SingleQuotedString(text) | Value::DollarQuotedString(DollarQuotedString { value: text, .. }) => {
             Some(text.clone())
         }
         _ => None,

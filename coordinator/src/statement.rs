@@ -1,6 +1,7 @@
 //! What a text asks for: our own statements are recognised here, the rest is SQL for DataFusion.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use connector_spi::{Error, ErrorKind, Result};
 use datafusion::sql::parser::{DFParserBuilder, Statement as Parsed};
@@ -121,6 +122,14 @@ fn settle(statement: &mut Parsed) -> Result<()> {
     crate::naming::name_columns(statement);
     crate::literal::settle(statement)?;
     crate::passthrough::name_queries(statement)
+}
+
+/// Walks a statement until the visitor finds an error.
+pub(crate) fn visit(statement: &mut ast::Statement, visitor: &mut impl ast::VisitorMut<Break = Error>) -> Result<()> {
+    match ast::VisitMut::visit(statement, visitor) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 fn is_query(statement: &Parsed) -> bool {

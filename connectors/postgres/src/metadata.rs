@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_spi::{
-    Column, ColumnStatistics, Error, ErrorKind, Result, SchemaEntry, Table, TableEntry, TableKind, TableName,
-    TableStatistics,
+    Column, ColumnStatistics, Error, Result, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -135,10 +134,7 @@ type Values<'a> = [(&'a (dyn ToSql + Sync), Type)];
 async fn ask(pool: &Arc<Pool>, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
     let place = pool.place(None);
     let mut lease = pool.lease(ANSWER).await?;
-    let late = |_| {
-        let text = format!("Postgres at {} did not answer within {} s", place.address, ANSWER.as_secs());
-        Error::new(ErrorKind::Timeout, text)
-    };
+    let late = |_| pool.late(ANSWER);
     let mut answer = timeout(ANSWER, lease.client()?.query_typed(sql, values)).await.map_err(late)?;
     if matches!(&answer, Err(error) if lease.used_before() && lost(error)) {
         lease.renew().await?;

@@ -45,10 +45,7 @@ pub(crate) async fn describe(pool: &Arc<Pool>, arguments: &[String]) -> Result<T
     let text = format!("SELECT * FROM {}", enclosed(query));
     let client = lease.client()?;
     let both = future::try_join(client.prepare(&text), client.query_typed("SHOW server_encoding", &[]));
-    let answered = timeout(ANSWER, both).await.map_err(|_| {
-        let text = format!("Postgres at {} did not answer within {} s", place.address, ANSWER.as_secs());
-        Error::new(ErrorKind::Timeout, text)
-    })?;
+    let answered = timeout(ANSWER, both).await.map_err(|_| pool.late(ANSWER))?;
     let (statement, encoding) = match answered {
         Ok(answered) => answered,
         Err(error) => {

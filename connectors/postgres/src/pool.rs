@@ -113,6 +113,12 @@ impl Pool {
         Ok(lease)
     }
 
+    /// The error of a question that was not answered within `limit`.
+    pub(crate) fn late(&self, limit: Duration) -> Error {
+        let text = format!("Postgres at {} did not answer within {} s", self.settings.address(), limit.as_secs());
+        Error::new(ErrorKind::Timeout, text)
+    }
+
     fn idle(&self) -> Option<(Instant, Link)> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|(since, link)| since.elapsed() < IDLE && !link.client.is_closed());
@@ -154,7 +160,7 @@ async fn answers(client: &Client) -> bool {
 }
 
 /// What Postgres says of a statement.
-type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
+pub(crate) type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
 
 /// A connection in use. Dropped before [`Lease::done`], its work is cancelled and it is closed.
 pub(crate) struct Lease {

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, CopyOutStream};
 use crate::copy::Decoder;
 use crate::error::{Place, lost};
 use crate::metadata::Facts;
-use crate::pool::{Lease, Pool, WAIT};
+use crate::pool::{Answer, Lease, Pool, WAIT};
 use crate::split::{Part, Token};
 use crate::sql::{quoted, select};
 
@@ -89,8 +89,6 @@ fn begin(snapshot: Option<&str>) -> Result<Option<String>> {
     };
     snapshot.map(begin).transpose()
 }
-
-type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
 
 /// Both statements at once, so that the way there and back is taken once.
 async fn together<T>(

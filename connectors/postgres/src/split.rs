@@ -198,7 +198,7 @@ async fn estimate(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Estimate>> {
     let Some(lease) = free(pool).await? else { return Ok(None) };
     let place = pool.place(Some(scan.table.to_string()));
     let text = format!("EXPLAIN (FORMAT JSON) {}", select(scan, &Part::default())?);
-    let answer = timeout(ANSWER, lease.client()?.simple_query(&text)).await.map_err(|_| late(pool))?;
+    let answer = timeout(ANSWER, lease.client()?.simple_query(&text)).await.map_err(|_| pool.late(ANSWER))?;
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return Err(lease.failed(&error, &place).await),
@@ -232,11 +232,6 @@ async fn free(pool: &Arc<Pool>) -> Result<Option<Lease>> {
     }
 }
 
-fn late(pool: &Pool) -> Error {
-    let text = format!("Postgres at {} did not answer within {} s", pool.settings.address(), ANSWER.as_secs());
-    Error::new(ErrorKind::Timeout, text)
-}
-
 /// A snapshot, and the relations to be read in it.
 struct Held {
     snapshot: String,
@@ -262,8 +257,9 @@ async fn hold(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Held>> {
     lease.begun();
     let client = lease.client()?;
     let begin = client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    let (begun, answer) =
-        timeout(ANSWER, future::join(begin, client.query_typed(RELATIONS, &names))).await.map_err(|_| late(pool))?;
+    let (begun, answer) = timeout(ANSWER, future::join(begin, client.query_typed(RELATIONS, &names)))
+        .await
+        .map_err(|_| pool.late(ANSWER))?;
     let rows = match begun.and(answer) {
         Ok(rows) => rows,
         // Such as a standby, or a proxy, that exports no snapshots: read by one connection.
