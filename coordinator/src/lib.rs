@@ -9,6 +9,7 @@ mod lexer;
 mod literal;
 mod naming;
 mod passthrough;
+mod precedence;
 
 mod optimizer;
 mod plan;

@@ -119,6 +119,7 @@ fn foreign(sql: &str) -> Result<Statement> {
 
 /// What DataFusion would not take, or take for something else, as what it takes.
 fn settle(statement: &mut Parsed) -> Result<()> {
+    crate::precedence::settle(statement)?;
     crate::naming::name_columns(statement);
     crate::literal::settle(statement)?;
     crate::passthrough::name_queries(statement)
