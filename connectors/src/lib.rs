@@ -1,6 +1,7 @@
 //! The engine's side of the boundary: catalogs, the one leaf plan node, its codec, and what both processes must agree on.
 
 mod absorb;
+mod admit;
 pub mod catalog;
 pub mod channel;
 mod codec;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use connector_spi::Connector;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
+pub use admit::admit;
 pub use catalog::{CatalogList, Resolved, resolve};
 pub use config::Definition;
 pub use information::sql_type;

@@ -182,6 +182,12 @@ impl ScanExec {
         })
     }
 
+    /// How many readers are at work at once, at most.
+    pub(crate) fn readers(&self) -> usize {
+        let reads = |work: &Work| matches!(work, Work::Split(_));
+        self.partitions.iter().filter(|partition| partition.iter().any(reads)).count()
+    }
+
     /// The share of task `task` of `tasks`; every share has the same number of partitions.
     pub(crate) fn share(&self, task: usize, tasks: usize) -> Self {
         let width = self.partitions.len();

@@ -255,6 +255,12 @@ async fn start(session: &Session, plan: LogicalPlan, sql: &str, life: &Life, sch
         Ok::<_, Error>((slot, physical(session, &plan, sql, life).await?))
     };
     let (slot, planned) = tokio::time::timeout_at(deadline, planning).await.map_err(|_| late())??;
+    let admitted = connectors::admit(&planned.plan, &session.coordinator.0.catalogs);
+    let admitted = tokio::time::timeout_at(deadline, admitted).await.map_err(|_| {
+        let text = format!("the query waited for connections to its sources until its limit of {}", seconds(timeout));
+        Error::new(ErrorKind::ResourceExhausted, text)
+            .hint("Run fewer queries at once, or raise max_connections of the catalogs.")
+    })??;
     life.0.run_by(planned.crew.clone());
     let rows =
         execute_stream(Arc::clone(&planned.plan), planned.state.task_ctx()).map_err(|error| explain(&error, sql))?;
@@ -269,6 +275,7 @@ async fn start(session: &Session, plan: LogicalPlan, sql: &str, life: &Life, sch
         late: Box::new(late),
         coordinator,
         _slot: slot,
+        _admitted: admitted,
     })
 }
 
@@ -290,6 +297,8 @@ pub(crate) struct Run {
     late: Box<dyn Fn() -> Error + Send + Sync>,
     coordinator: crate::Coordinator,
     _slot: tokio::sync::OwnedSemaphorePermit,
+    /// Drops after the rows, which give their connections back.
+    _admitted: Vec<connector_spi::Guard>,
 }
 
 impl Run {

@@ -17,6 +17,12 @@ FROM generate_series(1, 400) AS g(i);
 CREATE TABLE sales.empty (id integer, name varchar);
 
 -- only Postgres
+CREATE TABLE sales.many AS SELECT i AS id, i % 100 AS kind, md5(CAST(i AS text)) AS line FROM generate_series(1, 20000) AS g(i);
+ANALYZE sales.many;
+-- A server that lets few connections in: the limit of a role has the same SQLSTATE.
+DO $$ BEGIN CREATE ROLE crowded LOGIN PASSWORD 'crowded' CONNECTION LIMIT 20; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+GRANT USAGE ON SCHEMA sales TO crowded;
+GRANT SELECT ON sales.many TO crowded;
 CREATE TYPE sales.mood AS ENUM ('sad', 'ok', 'happy');
 CREATE TABLE sales.kinds (
     id integer PRIMARY KEY, small smallint, big bigint, single real, double double precision, flag boolean, money numeric(20,4),

@@ -107,3 +107,32 @@ async fn rows_are_written_to_postgres_and_read_again() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_queries_at_once_wait_for_twenty_connections_and_none_fails() -> Result<()> {
+    if !servers()? {
+        return Ok(());
+    }
+    let url = std::env::var("TRIBUTARY_TEST_POSTGRES_URL")?;
+    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
+    let cluster = Cluster::start(&Plan { workers: 3, catalogs, spread: true }).await?;
+    let mut client = cluster.client().await?;
+    let with = "user 'crowded', password 'crowded', max_connections 20, split_size 8192";
+    client.query(&format!("CREATE CATALOG crowded USING postgres WITH (url '{url}', {with})")).await?;
+    let sql = "SELECT count(*), sum(a.id), max(b.line), count(DISTINCT c.kind) FROM crowded.sales.many a \
+               JOIN crowded.sales.many b ON a.id = b.id JOIN crowded.sales.many c ON c.id = b.id + 1";
+    let right = "SELECT count(*) - 1, sum(id) - 20000, max(line), count(DISTINCT kind) FROM pg.sales.many";
+    let right = client.query(right).await?.rows()?;
+    for workers in ["3", "0"] {
+        let mut running = Vec::new();
+        for _ in 0..50 {
+            let mut client = cluster.client().await?;
+            client.query(&format!("SET workers = {workers}")).await?;
+            running.push(tokio::spawn(async move { client.query(sql).await?.rows() }));
+        }
+        for query in running {
+            ensure!(query.await?? == right, "other rows than {right:?}");
+        }
+    }
+    Ok(())
+}

@@ -28,7 +28,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "max_connections",
         OptionKind::Integer,
         Some("10"),
-        "The most connections that one process of Tributary opens, 1 to 1000.",
+        "The most connections that read at once, of all processes together, 1 to 1000.",
     ),
     option(
         "split_size",
@@ -77,6 +77,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// How many snapshots may be held at once.
+    pub(crate) fn snapshots(&self) -> usize {
+        (self.max_connections - 1) / 2
+    }
+
+    /// How many readers may read at once: all that snapshots, and a question to the catalog, leave.
+    pub(crate) fn readers(&self) -> usize {
+        (self.max_connections - self.snapshots() - 1).max(1)
+    }
+
     /// Errors: `INVALID`; the text never holds the url, which may hold a password.
     pub(crate) fn read(catalog: &str, options: &Options) -> Result<Self> {
         let url = options.secret("url").ok_or_else(|| Error::invalid("option \"url\" is missing"))?;

@@ -1,5 +1,6 @@
 //! Connections: bounded, used again, and never left behind with work on them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,12 @@ use crate::tls::{self, Tls};
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 /// An idle connection is asked whether it lives after this long.
 const TRUSTED: Duration = Duration::from_secs(1);
-/// An idle connection older than this is closed.
-const IDLE: Duration = Duration::from_secs(300);
+/// An idle connection older than this is closed, so that other processes may open theirs; but for one.
+const IDLE: Duration = Duration::from_secs(5);
+/// That one is closed after this long.
+const LAST_IDLE: Duration = Duration::from_secs(300);
+/// Where the server has no connection left, it is asked again after this long.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How long asking or cancelling may take.
 const BRIEF: Duration = Duration::from_secs(5);
 
@@ -39,7 +44,12 @@ pub(crate) struct Pool {
     slots: Arc<Semaphore>,
     /// Snapshots that may be held at once; each takes a slot as well, so that some are always left to readers.
     pub(crate) snapshots: Arc<Semaphore>,
+    /// On the coordinator: the readers that all nodes together may have. Snapshots, readers, and one slot for questions
+    /// are what the catalog allows.
+    readers: Arc<Semaphore>,
     idle: Mutex<Vec<(Instant, Link)>>,
+    /// Whether a task looks after those that are idle.
+    tidied: AtomicBool,
 }
 
 impl std::fmt::Debug for Pool {
@@ -66,9 +76,25 @@ impl Drop for Link {
 
 impl Pool {
     pub(crate) fn new(settings: Settings) -> Self {
-        let slots = Arc::new(Semaphore::new(settings.max_connections));
-        let snapshots = Arc::new(Semaphore::new(settings.max_connections / 2));
-        Self { settings, tls: OnceCell::new(), slots, snapshots, idle: Mutex::default() }
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let (slots, snapshots) = (semaphore(settings.max_connections), semaphore(settings.snapshots()));
+        let readers = semaphore(settings.readers());
+        Self {
+            settings,
+            tls: OnceCell::new(),
+            slots,
+            snapshots,
+            readers,
+            idle: Mutex::default(),
+            tidied: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits until so many readers may read, or as many as ever may. Queries come in their order.
+    pub(crate) async fn admit(&self, readers: usize) -> Result<OwnedSemaphorePermit> {
+        let readers = u32::try_from(readers.min(self.settings.readers())).unwrap_or(u32::MAX);
+        let admitted = Arc::clone(&self.readers).acquire_many_owned(readers).await;
+        admitted.map_err(|_| Error::internal("the pool of connections is closed"))
     }
 
     /// For error texts; `table` as `schema.table`.
@@ -101,7 +127,7 @@ impl Pool {
         };
         while let Some((since, link)) = self.idle() {
             if !link.client.is_closed()
-                && since.elapsed() < IDLE
+                && since.elapsed() < LAST_IDLE
                 && (since.elapsed() < TRUSTED || answers(&link.client).await)
             {
                 lease.link = Some(link);
@@ -109,8 +135,22 @@ impl Pool {
                 return Ok(lease);
             }
         }
-        lease.link = Some(self.connect().await?);
+        lease.link = Some(self.connect_within(wait).await?);
         Ok(lease)
+    }
+
+    /// A connection. Where the server has none left, others may give one back: connections here are, but for one, not
+    /// kept for long.
+    async fn connect_within(&self, wait: Duration) -> Result<Link> {
+        let end = Instant::now() + wait;
+        loop {
+            match self.connect().await {
+                Err(error) if error.kind() == ErrorKind::ResourceExhausted && Instant::now() + AGAIN < end => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                made => return made,
+            }
+        }
     }
 
     /// The error of a question that was not answered within `limit`.
@@ -120,9 +160,38 @@ impl Pool {
     }
 
     fn idle(&self) -> Option<(Instant, Link)> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Keeps a connection for the next who needs one, and closes it later where nobody does.
+    fn keep(self: &Arc<Self>, link: Link) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), link));
+        if let Ok(runtime) = Handle::try_current()
+            && !self.tidied.swap(true, Ordering::Relaxed)
+        {
+            let pool = Arc::downgrade(self);
+            runtime.spawn(async move {
+                loop {
+                    tokio::time::sleep(IDLE).await;
+                    if !pool.upgrade().is_some_and(|pool| pool.tidy()) {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Closes what has been idle for too long, and tells whether there is more; what was used last is kept longest.
+    fn tidy(&self) -> bool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(since, link)| since.elapsed() < IDLE && !link.client.is_closed());
-        idle.pop()
+        let last = idle.len().saturating_sub(1);
+        let mut at = 0..;
+        idle.retain(|(since, link)| {
+            let limit = if at.next() == Some(last) { LAST_IDLE } else { IDLE };
+            since.elapsed() < limit && !link.client.is_closed()
+        });
+        self.tidied.store(!idle.is_empty(), Ordering::Relaxed);
+        !idle.is_empty()
     }
 
     async fn tls(&self) -> Result<Tls> {
@@ -246,7 +315,7 @@ impl Lease {
     /// Gives the connection back; it has no work left and no transaction is open.
     pub(crate) fn done(mut self) {
         if let Some(link) = self.link.take().filter(|link| !self.spent && !link.client.is_closed()) {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), link));
+            self.pool.keep(link);
         }
     }
 }

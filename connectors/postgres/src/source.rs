@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use connector_spi::{
-    Absorbed, BatchStream, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName, Write,
+    Absorbed, BatchStream, Guard, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName,
+    Write,
 };
 
 use crate::metadata;
@@ -50,6 +51,10 @@ impl Source for PostgresSource {
 
     fn recut(&self, scan: &Scan, splits: Vec<Split>) -> Vec<Split> {
         split::recut(scan, splits)
+    }
+
+    async fn admit(&self, readers: usize) -> Result<Option<Guard>> {
+        self.pool.admit(readers).await.map(|admitted| Some(Arc::new(admitted) as Guard))
     }
 
     async fn read(&self, scan: &Scan, split: &Split, context: ReadContext) -> Result<BatchStream> {

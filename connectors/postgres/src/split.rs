@@ -137,7 +137,7 @@ pub(crate) async fn cut(pool: &Arc<Pool>, scan: &Scan, wanted: usize) -> Result<
         scan.filters.is_empty() && limit.saturating_mul(row.max(64)) < least
     });
     // The others are for the readers of other tables.
-    let most = wanted.min(pool.settings.max_connections / 2);
+    let most = wanted.min(pool.settings.readers());
     let small = facts.bytes.is_some_and(|bytes| bytes < 2 * least);
     if most < 2 || few || small || !matches!(facts.relkind.as_str(), "r" | "m" | "p") {
         return Ok(one(&facts, scan.limit, facts.rows));

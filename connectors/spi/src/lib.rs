@@ -29,7 +29,7 @@ pub use error::{Blame, Error, ErrorKind, Result, Retry, nearest};
 pub use evaluate::{evaluate, scalar};
 pub use option::{OptionKind, OptionSpec, Options, Secret};
 pub use scan::{Absorbed, Aggregation, Call, Comparison, Function, Literal, Op, Predicate, Scan, SortKey};
-pub use split::{ReadContext, ReadCounters, Split, Splits};
+pub use split::{Guard, ReadContext, ReadCounters, Split, Splits};
 pub use table::{Column, ColumnStatistics, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
 
 /// Rows on their way out of a source. Dropping the stream cancels the work in the source.
@@ -119,6 +119,18 @@ pub trait Source: Debug + Send + Sync {
     /// - On drop: nothing.
     fn recut(&self, _scan: &Scan, splits: Vec<Split>) -> Vec<Split> {
         splits
+    }
+
+    /// Waits until so many readers may read at once, on all nodes together.
+    ///
+    /// - Runs on: coordinator, once per query and catalog, after the plan is made and before it runs.
+    /// - Must: give a query all that it gets at once, so that two queries never wait for each other; let each query
+    ///   through in the end. The caller bounds the wait.
+    /// - May: let fewer readers in than asked for, where there are not more; let all in (the default).
+    /// - Errors: none of its own.
+    /// - On drop: the guard, when the query ends; the wait, when the query is given up.
+    async fn admit(&self, _readers: usize) -> Result<Option<Guard>> {
+        Ok(None)
     }
 
     /// Reads one split: batches with exactly the scan's output schema ([`Scan::schema`]).

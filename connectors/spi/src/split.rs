@@ -18,13 +18,16 @@ pub struct Split {
     pub bytes: Option<u64>,
 }
 
+/// What the coordinator holds until a query ends.
+pub type Guard = Arc<dyn Any + Send + Sync>;
+
 /// All pieces of a scan.
 #[derive(Clone)]
 pub struct Splits {
     /// The pieces; at least one.
     pub splits: Vec<Split>,
     /// Held by the coordinator until the query ends, such as an exported snapshot; never travels.
-    pub guard: Option<Arc<dyn Any + Send + Sync>>,
+    pub guard: Option<Guard>,
 }
 
 impl Splits {
