@@ -6,27 +6,30 @@
 
 use std::sync::Arc;
 
-use connector_spi::{Absorbed, Aggregation, Call, Function, Op, SortKey};
+use connector_spi::{Absorbed, Aggregation, Call, Function, Op, Refusal, RefusalCode, SortKey};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
+use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, CastExpr, Column, Literal};
 use datafusion::physical_expr::utils::split_conjunction;
 use datafusion::physical_expr::{Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::scalar::ScalarValue;
 
 use crate::ScanExec;
+use crate::join::fold;
 use crate::keys::joins;
 use crate::physical::View;
 
@@ -43,6 +46,8 @@ impl PhysicalOptimizerRule for Absorb {
                 keys.map(|keys| Arc::new(scan.clone().with_keys(keys)) as _)
             } else if let Some(filter) = node.downcast_ref::<FilterExec>() {
                 filtered(&node, filter)?
+            } else if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+                fold(&node, join)?
             } else if let Some(sort) = node.downcast_ref::<SortExec>() {
                 top(&node, sort)?
             } else if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
@@ -65,7 +70,7 @@ impl PhysicalOptimizerRule for Absorb {
 }
 
 /// The scan below nodes that only move rows or choose columns, and the place in the table of each column above.
-fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Option<(&ScanExec, Vec<usize>)> {
+pub(crate) fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Option<(&ScanExec, Vec<usize>)> {
     if let Some(scan) = plan.downcast_ref::<ScanExec>() {
         let plain = scan.scan().aggregation.is_none();
         return plain.then(|| (scan, scan.scan().projection.clone()));
@@ -87,36 +92,36 @@ fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Option<(&ScanExec, Vec<usize>)> {
     }
 }
 
-/// The node over another scan in place of the one below it.
-fn over(node: &Arc<dyn ExecutionPlan>, scan: ScanExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+/// A plan with another scan in place of the one that it is made of.
+pub(crate) fn with_scan(plan: &Arc<dyn ExecutionPlan>, scan: ScanExec) -> Result<Arc<dyn ExecutionPlan>> {
     let scan: Arc<dyn ExecutionPlan> = Arc::new(scan);
-    let replaced = |child: &Arc<dyn ExecutionPlan>| {
-        let child = Arc::clone(child).transform_up(|below| {
-            Ok(match below.is::<ScanExec>() {
-                true => Transformed::yes(Arc::clone(&scan)),
-                false => Transformed::no(below),
-            })
-        });
-        child.map(|child| child.data)
-    };
-    let children = node.children().into_iter().map(replaced).collect::<Result<_>>()?;
-    replace_children_if_necessary(Arc::clone(node), children).map(Some)
+    let replaced = Arc::clone(plan).transform_up(|below| {
+        Ok(match below.is::<ScanExec>() {
+            true => Transformed::yes(Arc::clone(&scan)),
+            false => Transformed::no(below),
+        })
+    });
+    replaced.map(|replaced| replaced.data)
 }
 
 /// The filter over a scan that says why its conditions are not left to the source.
 fn filtered(node: &Arc<dyn ExecutionPlan>, filter: &FilterExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some((scan, places)) = leaf(filter.input()).filter(|(scan, _)| scan.is_open()) else { return Ok(None) };
     let view = View { scan: scan.scan(), places: &places };
-    let said = split_conjunction(filter.predicate()).into_iter().fold(scan.clone(), |said, condition| {
+    let mut said = split_conjunction(filter.predicate()).into_iter().fold(scan.clone(), |said, condition| {
         let why = match view.predicate(condition).map(|predicate| scan.offer(&Op::Filter(predicate))) {
-            None => "not a condition on a column and values of its type",
+            None => Refusal::new(RefusalCode::Expression, "not a condition on a column and values of its type")
+                .remedy("compare a plain column with values of its type"),
             Some(Absorbed::No(reason)) => reason,
             // It was sent, and filters again.
             Some(_) => return said,
         };
         said.with_kept(&condition.to_string(), why)
     });
-    over(node, said)
+    if filter.fetch().is_some() {
+        said = said.with_kept("limit", Refusal::new(RefusalCode::Order, "a filter is applied before it"));
+    }
+    with_scan(node, said).map(Some)
 }
 
 /// The sort over a scan that returns fewer rows.
@@ -129,11 +134,13 @@ fn top(node: &Arc<dyn ExecutionPlan>, sort: &SortExec) -> Result<Option<Arc<dyn 
     };
     let answer = match sort.expr().iter().map(key).collect::<Option<Vec<_>>>() {
         Some(order) => scan.offer(&Op::Top { order, limit: limit as u64 }),
-        None => Absorbed::No("a key is no column"),
+        None => Absorbed::No(Refusal::new(RefusalCode::Expression, "a key is no column")),
     };
     match answer {
-        Absorbed::Exact(with) | Absorbed::Inexact(with) => over(node, scan.absorbing(with)),
-        Absorbed::No(reason) if scan.is_open() => over(node, scan.clone().with_kept("first rows in order", reason)),
+        Absorbed::Exact(with) | Absorbed::Inexact(with) => with_scan(node, scan.absorbing(with)).map(Some),
+        Absorbed::No(reason) if scan.is_open() => {
+            with_scan(node, scan.clone().with_kept("first rows in order", reason)).map(Some)
+        }
         Absorbed::No(_) => Ok(None),
     }
 }
@@ -155,7 +162,9 @@ fn groups(node: &Arc<dyn ExecutionPlan>, aggregate: &AggregateExec) -> Result<Op
     };
     let with = match answer {
         Absorbed::Exact(with) => with,
-        Absorbed::No(reason) if scan.is_open() => return over(node, scan.clone().with_kept("groups", reason)),
+        Absorbed::No(reason) if scan.is_open() => {
+            return with_scan(node, scan.clone().with_kept("groups", reason)).map(Some);
+        }
         _ => return Ok(None),
     };
     let states = match single {
@@ -174,12 +183,17 @@ fn groups(node: &Arc<dyn ExecutionPlan>, aggregate: &AggregateExec) -> Result<Op
     let found = scan.schema();
     let state = |(at, wanted): (usize, &Arc<datafusion::arrow::datatypes::Field>)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(found.field(at).name(), at));
-        let cast = found.field(at).data_type() != wanted.data_type();
-        let expr = if cast { Arc::new(CastExpr::new(column, wanted.data_type().clone(), None)) as _ } else { column };
-        (expr, wanted.name().clone())
+        let expr = if found.field(at).data_type() == wanted.data_type() {
+            column
+        } else {
+            let cast: Arc<dyn PhysicalExpr> = Arc::new(CastExpr::new(column, wanted.data_type().clone(), None));
+            // The count of an average: of no values it is NULL, and a division by it is not tried.
+            if *wanted.data_type() == DataType::UInt64 { unless_zero(cast)? } else { cast }
+        };
+        Ok((expr, wanted.name().clone()))
     };
-    let states: Arc<dyn ExecutionPlan> =
-        Arc::new(ProjectionExec::try_new(states.fields().iter().enumerate().map(state), scan)?);
+    let states = states.fields().iter().enumerate().map(state).collect::<Result<Vec<_>>>()?;
+    let states: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(states, scan)?);
     if !single {
         return Ok(Some(states));
     }
@@ -198,22 +212,34 @@ fn groups(node: &Arc<dyn ExecutionPlan>, aggregate: &AggregateExec) -> Result<Op
     Ok(Some(Arc::new(whole)))
 }
 
+/// NULL in place of zero.
+fn unless_zero(count: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    let zero = Arc::new(Literal::new(ScalarValue::UInt64(Some(0))));
+    let some: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(Arc::clone(&count), Operator::NotEq, zero));
+    Ok(Arc::new(CaseExpr::try_new(None, vec![(some, count)], None)?))
+}
+
 /// What an aggregation asks of its input, or why it is not what sources know.
-fn aggregation(aggregate: &AggregateExec, view: View<'_>) -> Result<std::result::Result<Aggregation, &'static str>> {
+fn aggregation(aggregate: &AggregateExec, view: View<'_>) -> Result<std::result::Result<Aggregation, Refusal>> {
     let group_by = aggregate.group_expr();
     if group_by.has_grouping_set() {
-        return Ok(Err("several groupings at once"));
+        return Ok(Err(Refusal::new(RefusalCode::Function, "several groupings at once")));
     }
     if aggregate.filter_expr().iter().any(Option::is_some) {
-        return Ok(Err("an aggregate function with FILTER"));
+        return Ok(Err(Refusal::new(RefusalCode::Function, "an aggregate function with FILTER")));
     }
     let Some(group) = group_by.expr().iter().map(|(expr, _)| view.place(expr)).collect::<Option<Vec<_>>>() else {
-        return Ok(Err("a group is made by an expression"));
+        return Ok(Err(Refusal::new(RefusalCode::Expression, "a group is made by an expression")));
     };
     let calls = aggregate.aggr_expr().iter().map(|call| calls(call, view)).collect::<Result<Option<Vec<_>>>>()?;
     Ok(match calls {
-        None => Err("an aggregate function of an expression, or one that sources do not know"),
-        Some(calls) if calls.is_empty() && group.is_empty() => Err("nothing is grouped"),
+        None => Err(Refusal::new(
+            RefusalCode::Function,
+            "an aggregate function of an expression, or one that sources do not know",
+        )),
+        Some(calls) if calls.is_empty() && group.is_empty() => {
+            Err(Refusal::new(RefusalCode::Function, "nothing is grouped"))
+        }
         Some(calls) => Ok(Aggregation { group, calls: calls.into_iter().flatten().collect() }),
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use connector_spi::{Absorbed, Error, Op, Scan, Source, Split, Table, TableName};
+use connector_spi::{Absorbed, Error, Op, Refusal, RefusalCode, Scan, Source, Split, Table, TableName};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -180,10 +180,13 @@ impl SourceTable {
     /// Offers one filter; the answer as the session's pushdown setting allows it.
     fn offer(&self, scan: &Scan, filter: &Expr) -> Absorbed {
         if self.pushdown == Pushdown::None {
-            return Absorbed::No("pushdown is off");
+            return Absorbed::No(crate::scan::OFF);
         }
         let Some(predicate) = predicate(filter, &self.resolved.table.columns) else {
-            return Absorbed::No("not a comparison of a column with a value of its type");
+            return Absorbed::No(Refusal::new(
+                RefusalCode::Expression,
+                "not a comparison of a column with a value of its type",
+            ));
         };
         match self.resolved.source.absorb(scan, &Op::Filter(predicate)) {
             Absorbed::Exact(scan) if self.pushdown == Pushdown::Inexact => Absorbed::Inexact(scan),

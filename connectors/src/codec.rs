@@ -33,8 +33,8 @@ struct Message {
     scan: Scan,
     partitions: Vec<Vec<Item>>,
     remote: Option<String>,
-    /// Filters that joins will know, as protobuf, and the places in the table of the columns that they see.
-    keys: Option<(Vec<Vec<u8>>, Vec<usize>)>,
+    /// Filters that joins will know, as protobuf, each with the places in the table of the columns that it sees.
+    keys: Vec<(Vec<u8>, Vec<usize>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,14 +78,15 @@ impl PhysicalExtensionCodec for ScanCodec {
         let items =
             |works: &Vec<Work>| works.iter().map(|work| self.item(&exec.scan, work)).collect::<Result<Vec<_>>>();
         // By the plan's own converter, so that a join and its scan stay connected.
-        let filter = |filter| Ok(converter.physical_expr_to_proto(&filter, self)?.encode_to_vec());
-        let filters = |keys: &Keys| keys.exprs().map(filter).collect::<Result<Vec<_>>>();
-        let keys = exec.keys().map(|keys| Ok::<_, DataFusionError>((filters(keys)?, keys.places().to_vec())));
+        let filter = |(filter, places): (_, &[usize])| {
+            Ok((converter.physical_expr_to_proto(&filter, self)?.encode_to_vec(), places.to_vec()))
+        };
+        let keys = exec.keys().into_iter().flat_map(Keys::exprs).map(filter);
         let message = Message {
             scan: Scan::clone(&exec.scan),
             partitions: exec.partitions.iter().map(items).collect::<Result<_>>()?,
             remote: exec.remote.clone(),
-            keys: keys.transpose()?,
+            keys: keys.collect::<Result<_>>()?,
         };
         *buffer = postcard::to_extend(&message, std::mem::take(buffer)).map_err(broken)?;
         Ok(())
@@ -108,18 +109,13 @@ impl PhysicalExtensionCodec for ScanCodec {
             .into_iter()
             .map(|items| items.into_iter().map(work).collect::<Result<Vec<_>>>())
             .collect::<Result<Vec<_>>>()?;
-        let keys = match message.keys {
-            None => None,
-            Some((filters, places)) => {
-                let schema = Keys::schema(&message.scan, &places);
-                let context = PhysicalPlanDecodeContext::new(context, self);
-                let filter = |bytes: Vec<u8>| {
-                    let node = PhysicalExprNode::decode(bytes.as_slice()).map_err(|cause| unreadable(&cause))?;
-                    converter.proto_to_physical_expr(&node, &schema, &context)
-                };
-                Keys::of(filters.into_iter().map(filter).collect::<Result<Vec<_>>>()?, &places)
-            }
+        let context = PhysicalPlanDecodeContext::new(context, self);
+        let filter = |(bytes, places): (Vec<u8>, Vec<usize>)| {
+            let node = PhysicalExprNode::decode(bytes.as_slice()).map_err(|cause| unreadable(&cause))?;
+            let schema = Keys::schema(&message.scan, &places);
+            Ok((converter.proto_to_physical_expr(&node, &schema, &context)?, places))
         };
+        let keys = Keys::of(message.keys.into_iter().map(filter).collect::<Result<Vec<_>>>()?);
         let exec = ScanExec::new(Arc::new(message.scan), partitions).with_remote(message.remote).with_keys(keys);
         Ok(Arc::new(exec))
     }

@@ -29,39 +29,63 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Filters that joins above a scan will know while the query runs.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    /// Held by nobody else of this scan, so that whoever else holds them is their join.
-    filters: Vec<Arc<DynamicFilterPhysicalExpr>>,
-    /// The place in the table of each column that the filters see.
-    places: Vec<usize>,
+    filters: Vec<Filter>,
     /// What the keys made of the scan, once they are known.
     narrowed: OnceCell<Option<Narrowed>>,
 }
 
+#[derive(Debug, Clone)]
+struct Filter {
+    /// Held by nobody else of this scan, so that whoever else holds it is its join.
+    expr: Arc<DynamicFilterPhysicalExpr>,
+    /// The place in the table of each column that it sees.
+    places: Vec<usize>,
+}
+
 impl Keys {
-    /// Those of the filters that are known only later; none where there is no such.
-    pub(crate) fn of(filters: impl IntoIterator<Item = Arc<dyn PhysicalExpr>>, places: &[usize]) -> Option<Self> {
-        let dynamic = |filter: Arc<dyn PhysicalExpr>| (filter as Arc<dyn Any + Send + Sync>).downcast().ok();
-        let filters: Vec<_> = filters.into_iter().filter_map(dynamic).collect();
-        (!filters.is_empty()).then(|| Self { filters, places: places.to_vec(), narrowed: OnceCell::new() })
+    /// Those of the filters that are known only later, each with the place in the table of each column that it sees; none
+    /// where there is no such.
+    pub(crate) fn of(filters: impl IntoIterator<Item = (Arc<dyn PhysicalExpr>, Vec<usize>)>) -> Option<Self> {
+        let dynamic = |(filter, places): (Arc<dyn PhysicalExpr>, Vec<usize>)| {
+            let expr = (filter as Arc<dyn Any + Send + Sync>).downcast().ok()?;
+            Some(Filter { expr, places })
+        };
+        Self::some(filters.into_iter().filter_map(dynamic).collect())
+    }
+
+    fn some(filters: Vec<Filter>) -> Option<Self> {
+        (!filters.is_empty()).then(|| Self { filters, narrowed: OnceCell::new() })
     }
 
     /// Only those that hash joins of the plan make: other operators make theirs while they read from here.
     pub(crate) fn of_joins(&self, joins: &[u64]) -> Option<Self> {
-        let filters = self.exprs().filter(|filter| filter.expression_id().is_some_and(|id| joins.contains(&id)));
-        Self::of(filters.collect::<Vec<_>>(), &self.places)
+        Self::some(self.filters.iter().filter(|filter| filter.is_of(joins)).cloned().collect())
     }
 
-    /// The filters as expressions over [`Keys::schema`].
-    pub(crate) fn exprs(&self) -> impl Iterator<Item = Arc<dyn PhysicalExpr>> {
-        self.filters.iter().map(|filter| Arc::<DynamicFilterPhysicalExpr>::clone(filter) as Arc<dyn PhysicalExpr>)
+    /// Those that other joins make than these, where their columns have new places; none where they are nowhere.
+    pub(crate) fn moved(&self, but: &[u64], to: impl Fn(&usize) -> Option<usize>) -> Option<Self> {
+        let moved = |filter: &Filter| {
+            let places = filter.places.iter().map(&to).collect::<Option<_>>()?;
+            Some(Filter { expr: Arc::clone(&filter.expr), places })
+        };
+        Self::some(self.filters.iter().filter(|filter| !filter.is_of(but)).filter_map(moved).collect())
     }
 
-    /// The place in the table of each column that the filters see.
-    pub(crate) fn places(&self) -> &[usize] {
-        &self.places
+    /// Both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.filters.extend(other.filters);
+        self
     }
 
-    /// The columns that the filters see.
+    /// The filters as expressions over [`Keys::schema`] of the places.
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = (Arc<dyn PhysicalExpr>, &[usize])> {
+        self.filters.iter().map(|filter| {
+            let expr: Arc<DynamicFilterPhysicalExpr> = Arc::clone(&filter.expr);
+            (expr as Arc<dyn PhysicalExpr>, filter.places.as_slice())
+        })
+    }
+
+    /// The columns that a filter sees.
     pub(crate) fn schema(scan: &Scan, places: &[usize]) -> SchemaRef {
         Arc::new(Schema::new(places.iter().map(|at| scan.columns[*at].field()).collect::<Vec<_>>()))
     }
@@ -74,7 +98,7 @@ impl Keys {
 
     async fn known(&self, scan: &Scan, source: &dyn Source) -> Option<Narrowed> {
         let mut narrowed = Narrowed { scan: Arc::new(scan.clone()), keys: 0 };
-        for filter in &self.filters {
+        for Filter { expr: filter, places } in &self.filters {
             // A join on another node will never say what it knows.
             #[expect(deprecated, reason = "the plan above is not to be seen from a leaf that runs")]
             let made_here = filter.is_used();
@@ -82,13 +106,19 @@ impl Keys {
                 continue;
             }
             let Ok(known) = filter.current() else { continue };
-            match Known::of(&known, View { scan, places: &self.places }) {
+            match Known::of(&known, View { scan, places }) {
                 Known::Always => {}
                 Known::Never => return None,
                 Known::When(predicate) => narrowed.offer(predicate, source),
             }
         }
         Some(narrowed)
+    }
+}
+
+impl Filter {
+    fn is_of(&self, joins: &[u64]) -> bool {
+        self.expr.expression_id().is_some_and(|id| joins.contains(&id))
     }
 }
 

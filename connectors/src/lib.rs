@@ -9,6 +9,7 @@ mod config;
 mod distribute;
 pub mod error;
 mod information;
+mod join;
 mod keys;
 mod literal;
 mod passthrough;

@@ -4,10 +4,13 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use connector_spi::{Absorbed, Call, Error, Op, ReadContext, ReadCounters, Scan, SortKey, Source, Split};
+use connector_spi::{
+    Absorbed, Call, Error, Op, ReadContext, ReadCounters, Refusal, RefusalCode, Scan, SortKey, Source, Split,
+};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Statistics;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -27,6 +30,8 @@ use crate::distribute::deal;
 use crate::error::to_datafusion;
 use crate::keys::Keys;
 use crate::session::Pushdown;
+
+pub(crate) const OFF: Refusal = Refusal::new(RefusalCode::Off, "pushdown is off").remedy("SET pushdown = exact");
 
 /// One piece of work of a partition.
 #[derive(Debug, Clone)]
@@ -126,7 +131,7 @@ impl ScanExec {
     }
 
     /// Says of one more operation why the engine does it.
-    pub(crate) fn with_kept(mut self, what: &str, why: &str) -> Self {
+    pub(crate) fn with_kept(mut self, what: &str, why: Refusal) -> Self {
         self.kept.push(format!("{what}: {why}"));
         self
     }
@@ -143,11 +148,18 @@ impl ScanExec {
 
     /// Offers an operation that the engine does again anyway; the answer as the session's pushdown setting allows it.
     pub(crate) fn offer(&self, op: &Op) -> Absorbed {
+        self.absorb(&self.scan, op)
+    }
+
+    /// The same for another scan of the source.
+    pub(crate) fn absorb(&self, scan: &Scan, op: &Op) -> Absorbed {
         match &self.door.0 {
-            None => Absorbed::No("the plan is made already"),
-            Some((_, Pushdown::None)) => Absorbed::No("pushdown is off"),
-            Some((_, Pushdown::Inexact)) if matches!(op, Op::Aggregate(_)) => Absorbed::No("pushdown is inexact"),
-            Some((source, pushdown)) => match source.absorb(&self.scan, op) {
+            None => Absorbed::No(Refusal::new(RefusalCode::Order, "the plan is made already")),
+            Some((_, Pushdown::None)) => Absorbed::No(OFF),
+            Some((_, Pushdown::Inexact)) if matches!(op, Op::Aggregate(_) | Op::Join(_)) => {
+                Absorbed::No(Refusal::new(RefusalCode::Off, "pushdown is inexact").remedy("SET pushdown = exact"))
+            }
+            Some((source, pushdown)) => match source.absorb(scan, op) {
                 Absorbed::Exact(scan) if *pushdown == Pushdown::Inexact => Absorbed::Inexact(scan),
                 answer => answer,
             },
@@ -166,6 +178,27 @@ impl ScanExec {
         exec.door = self.door.clone();
         exec.keys.clone_from(&self.keys);
         exec.kept.clone_from(&self.kept);
+        exec
+    }
+
+    /// The leaf for the join of its scan with another one's. The keys of that join, `made`, are not waited for.
+    pub(crate) fn joined(&self, other: &Self, scan: Scan, rows: Option<usize>, made: &[u64]) -> Self {
+        let remote = self.door.0.as_ref().and_then(|(source, _)| source.remote_text(&scan));
+        let split = Split { rows: rows.map(|rows| rows as u64), ..Split::default() };
+        let statistics = Statistics::new_unknown(&scan.schema());
+        let rows = rows.map_or(Precision::Absent, Precision::Inexact);
+        // The columns of the table are those that each of the two returned.
+        let (before, after) = (self.scan.projection.len(), other.scan.projection.len());
+        let keys = [(&self.keys, &self.scan, 0..before), (&other.keys, &other.scan, before..before + after)];
+        let keys = keys.into_iter().filter_map(|(keys, scan, places)| {
+            let moved = |at: &usize| places.clone().zip(&scan.projection).find(|(_, was)| *was == at).map(|(at, _)| at);
+            keys.as_ref().and_then(|keys| keys.moved(made, moved))
+        });
+        let mut exec = Self::new(Arc::new(scan), deal(vec![split], 1)).with_remote(remote);
+        exec.statistics = Arc::new(statistics.with_num_rows(rows));
+        exec.keys = keys.reduce(Keys::and).map(Arc::new);
+        exec.door = self.door.clone();
+        exec.kept = self.kept.iter().chain(&other.kept).cloned().collect();
         exec
     }
 
@@ -238,7 +271,7 @@ impl DisplayAs for ScanExec {
             write!(f, ", limit={limit}")?;
         }
         if let Some(keys) = &self.keys {
-            let names: Vec<String> = keys.exprs().flat_map(|filter| names(&filter)).collect();
+            let names: Vec<String> = keys.exprs().flat_map(|(filter, _)| names(&filter)).collect();
             write!(f, ", join_keys=[{}]", names.join(", "))?;
         }
         if !self.kept.is_empty() {
@@ -279,7 +312,7 @@ impl ExecutionPlan for ScanExec {
         visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
         // A join finds out by this whether anybody waits for its keys.
-        apply_expression_roots(self.keys.iter().flat_map(|keys| keys.exprs()), visit)
+        apply_expression_roots(self.keys.iter().flat_map(|keys| keys.exprs()).map(|(filter, _)| filter), visit)
     }
 
     fn handle_child_pushdown_result(
@@ -288,9 +321,10 @@ impl ExecutionPlan for ScanExec {
         pushed: ChildPushdownResult,
         _: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        let filters = pushed.parent_filters.iter().map(|pushed| Arc::clone(&pushed.filter));
+        let places = &self.scan.projection;
+        let filters = pushed.parent_filters.iter().map(|pushed| (Arc::clone(&pushed.filter), places.clone()));
         let wanted = phase == FilterPushdownPhase::Post && self.is_open() && self.scan.limit.is_none();
-        let keys = wanted.then(|| Keys::of(filters, &self.scan.projection)).flatten();
+        let keys = wanted.then(|| Keys::of(filters)).flatten();
         // Each join filters again itself.
         let answer = FilterPushdownPropagation::all_unsupported(pushed);
         Ok(match keys {

@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, TimeUnit};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use connector_spi::{
-    Absorbed, BatchStream, Column, Error, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Table, TableEntry,
-    TableKind, TableName,
+    Absorbed, BatchStream, Column, Error, Op, ReadContext, Refusal, RefusalCode, Result, Scan, SchemaEntry, Source,
+    Split, Table, TableEntry, TableKind, TableName,
 };
 use futures::StreamExt;
 
@@ -163,7 +163,7 @@ impl Source for System {
     fn absorb(&self, scan: &Scan, op: &Op) -> Absorbed {
         match op {
             Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
-            _ => Absorbed::No("system tables are small"),
+            _ => Absorbed::No(Refusal::new(RefusalCode::Cost, "system tables are small")),
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use connector_spi::{
-    Absorbed, BatchStream, Error, ErrorKind, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table,
-    TableName,
+    Absorbed, BatchStream, Error, ErrorKind, Op, ReadContext, Refusal, RefusalCode, Result, Scan, SchemaEntry, Source,
+    Split, Splits, Table, TableName,
 };
 use object_store::ObjectStore;
 
@@ -81,8 +81,11 @@ impl Source for FileSource {
         match op {
             Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
             Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
-            Op::Filter(_) => Absorbed::No("text files cannot be searched without reading them"),
-            _ => Absorbed::No("the connector does not know the operation"),
+            Op::Filter(_) => Absorbed::No(
+                Refusal::new(RefusalCode::Source, "text files cannot be searched without reading them")
+                    .remedy("keep the data as Parquet"),
+            ),
+            _ => Absorbed::No(Refusal::new(RefusalCode::Source, "the connector does not know the operation")),
         }
     }
 

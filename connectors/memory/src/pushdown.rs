@@ -1,7 +1,7 @@
 //! What a scan absorbs: an *exact* answer needs a proof, which is here that the engine would run the same kernel.
 
 use arrow::datatypes::DataType;
-use connector_spi::{Absorbed, Column, Literal, Op, Predicate, Scan, scalar};
+use connector_spi::{Absorbed, Column, Literal, Op, Predicate, Refusal, RefusalCode, Scan, scalar};
 
 /// Each value of a list is one pass over the column; the engine looks the values of a longer list up at once.
 const LONGEST_LIST: usize = 64;
@@ -15,7 +15,7 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         },
         Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
         Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
-        _ => Absorbed::No("not known to tables in memory"),
+        _ => Absorbed::No(Refusal::new(RefusalCode::Source, "not known to tables in memory")),
     }
 }
 
@@ -24,7 +24,7 @@ enum Known {
     All,
     /// A weaker predicate, true wherever the whole one is.
     Part(Predicate),
-    Nothing(&'static str),
+    Nothing(Refusal),
 }
 
 fn known(predicate: &Predicate, columns: &[Column]) -> Known {
@@ -33,7 +33,7 @@ fn known(predicate: &Predicate, columns: &[Column]) -> Known {
         Predicate::Or(parts) => disjunction(parts, columns),
         // The opposite of a superset is none.
         Predicate::Not(inner) => match known(inner, columns) {
-            Known::Part(_) => Known::Nothing("a part of what is negated is not known"),
+            Known::Part(_) => Known::Nothing(Refusal::new(RefusalCode::Type, "a part of what is negated is not known")),
             answer => answer,
         },
         leaf => match doubt(leaf, columns) {
@@ -45,7 +45,8 @@ fn known(predicate: &Predicate, columns: &[Column]) -> Known {
 
 /// What is known of the parts is a superset of what passes all of them.
 fn conjunction(parts: &[Predicate], columns: &[Column]) -> Known {
-    let (mut kept, mut exact, mut reason) = (Vec::new(), true, "");
+    let (mut kept, mut exact, mut reason) =
+        (Vec::new(), true, Refusal::new(RefusalCode::Value, "an empty conjunction"));
     for part in parts {
         match known(part, columns) {
             Known::All => kept.push(part.clone()),
@@ -80,36 +81,45 @@ fn disjunction(parts: &[Predicate], columns: &[Column]) -> Known {
 }
 
 /// Why a condition on one column is not evaluated here; `None` where it is.
-fn doubt(leaf: &Predicate, columns: &[Column]) -> Option<&'static str> {
+fn doubt(leaf: &Predicate, columns: &[Column]) -> Option<Refusal> {
     let (Predicate::Compare { column, .. }
     | Predicate::In { column, .. }
     | Predicate::Null { column, .. }
     | Predicate::Like { column, .. }) = leaf
     else {
-        return Some("not a condition on one column");
+        return Some(Refusal::new(RefusalCode::Expression, "not a condition on one column"));
     };
-    let Some(column) = columns.get(*column) else { return Some("the table has no such column") };
+    let Some(column) = columns.get(*column) else {
+        return Some(Refusal::new(RefusalCode::Source, "the table has no such column"));
+    };
     match leaf {
         Predicate::Compare { value, .. } => wrong_value(value, column),
-        Predicate::In { values, .. } if values.len() > LONGEST_LIST => Some("the engine is faster with a long list"),
+        Predicate::In { values, .. } if values.len() > LONGEST_LIST => {
+            Some(Refusal::new(RefusalCode::Cost, "the engine is faster with a long list"))
+        }
         // The engine takes -0.0 and 0.0 for one value where it compares, and for two where it looks up.
         Predicate::In { values, .. } if values.iter().any(|value| matches!(value, Literal::Float(0.0))) => {
-            Some("a zero in a list of floats")
+            Some(Refusal::new(RefusalCode::Type, "a zero in a list of floats"))
         }
         Predicate::In { values, .. } => values.iter().find_map(|value| wrong_value(value, column)),
-        Predicate::Like { escape, .. } if *escape != '\\' => Some("the pattern has an escape of its own"),
+        Predicate::Like { escape, .. } if *escape != '\\' => {
+            Some(Refusal::new(RefusalCode::Value, "the pattern has an escape of its own"))
+        }
         Predicate::Like { .. } => {
             let text = matches!(column.data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-            (!text).then_some("the column is not text")
+            (!text).then_some(Refusal::new(RefusalCode::Type, "the column is not text"))
         }
         _ => None,
     }
 }
 
-fn wrong_value(value: &Literal, column: &Column) -> Option<&'static str> {
+fn wrong_value(value: &Literal, column: &Column) -> Option<Refusal> {
     match value {
         // Which of the many NaN it is may be lost on the way here.
-        Literal::Float(number) if number.is_nan() => Some("a comparison with NaN"),
-        value => scalar(value, &column.data_type).is_none().then_some("the value is not of the column's type"),
+        Literal::Float(number) if number.is_nan() => Some(Refusal::new(RefusalCode::Value, "a comparison with NaN")),
+        value => scalar(value, &column.data_type).is_none().then_some(
+            Refusal::new(RefusalCode::Value, "the value is not of the column's type")
+                .remedy("CAST the value to the column's type"),
+        ),
     }
 }

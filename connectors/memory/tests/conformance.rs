@@ -415,7 +415,9 @@ impl Source for Liar {
     fn absorb(&self, scan: &Scan, op: &Op) -> Absorbed {
         match op {
             Op::Top { order, limit } => Absorbed::Exact(scan.with_top(order.clone(), *limit)),
-            Op::Filter(_) if self.lie == "silence" => Absorbed::No(""),
+            Op::Filter(_) if self.lie == "silence" => {
+                Absorbed::No(connector_spi::Refusal::new(connector_spi::RefusalCode::Source, ""))
+            }
             other => self.honest.absorb(scan, other),
         }
     }

@@ -1,28 +1,35 @@
 //! Groups that Postgres makes: which aggregate functions give exactly what the engine's own would, and their text.
 
 use arrow::datatypes::DataType;
-use connector_spi::{Aggregation, Call, Function, Result, Scan};
+use connector_spi::{Aggregation, Call, Function, Refusal, RefusalCode, Result, Scan};
 
 use crate::metadata::Facts;
-use crate::sql::{Refusal, column, identifier};
+use crate::pushdown::{TAKEN, UNTYPED, ZERO};
+use crate::sql::{column, identifier};
 use crate::types::{Collation, Kind};
 
 /// Why groups are not made in Postgres; none where they are, and equal the engine's.
 pub(crate) fn doubt(scan: &Scan, aggregation: &Aggregation) -> Option<Refusal> {
     if scan.limit.is_some() || scan.aggregation.is_some() {
-        return Some("the scan has a limit or groups already");
+        return Some(TAKEN);
     }
     let kind = |at: usize| scan.columns.get(at).and_then(|column| Kind::of_column(column).ok());
     for at in &aggregation.group {
         match kind(*at) {
             Some(kind) if groups(&kind) => {}
-            Some(Kind::Float4 | Kind::Float8) => return Some("-0.0 and 0.0 are different here and equal in Postgres"),
-            _ => return Some("values of a grouping column are equal otherwise in Postgres"),
+            Some(Kind::Float4 | Kind::Float8) => return Some(ZERO),
+            _ => {
+                return Some(Refusal::new(
+                    RefusalCode::Type,
+                    "values of a grouping column are equal otherwise in Postgres",
+                ));
+            }
         }
     }
     aggregation.calls.iter().find_map(|call| match call.column.map(kind) {
-        None => (call.function != Function::Count).then_some("an aggregate function without an argument"),
-        Some(None) => Some("the column's type is not known"),
+        None => (call.function != Function::Count)
+            .then_some(Refusal::new(RefusalCode::Function, "an aggregate function without an argument")),
+        Some(None) => Some(UNTYPED),
         Some(Some(kind)) => result(call, &kind).err(),
     })
 }
@@ -41,7 +48,7 @@ fn groups(kind: &Kind) -> bool {
 fn result(call: &Call, kind: &Kind) -> std::result::Result<Kind, Refusal> {
     let fits = |result: Kind| match result.data_type() == call.data_type {
         true => Ok(result),
-        false => Err("the result is wanted in another type"),
+        false => Err(Refusal::new(RefusalCode::Function, "the result is wanted in another type")),
     };
     match (call.function, kind) {
         (Function::Count, _) => fits(Kind::Int8),
@@ -51,9 +58,12 @@ fn result(call: &Call, kind: &Kind) -> std::result::Result<Kind, Refusal> {
             DataType::Decimal128(wider, same) if same == *scale && wider >= precision.saturating_add(10) => {
                 Ok(Kind::Numeric { precision: wider, scale: *scale })
             }
-            _ => Err("the sum could be larger than its type"),
+            _ => Err(Refusal::new(RefusalCode::Function, "the sum could be larger than its type")),
         },
-        (Function::Sum, Kind::Float4 | Kind::Float8) => Err("the sum of floats depends on the order of the rows"),
+        (Function::Sum, Kind::Float4 | Kind::Float8) => {
+            Err(Refusal::new(RefusalCode::Function, "the sum of floats depends on the order of the rows")
+                .remedy("CAST the column to DECIMAL in a view there"))
+        }
         (
             Function::Min | Function::Max,
             Kind::Int2
@@ -66,10 +76,8 @@ fn result(call: &Call, kind: &Kind) -> std::result::Result<Kind, Refusal> {
             | Kind::Timestamptz
             | Kind::Text(Collation::Bytes),
         ) => fits(kind.clone()),
-        (Function::Min | Function::Max, Kind::Float4 | Kind::Float8) => {
-            Err("-0.0 and 0.0 are different here and equal in Postgres")
-        }
-        _ => Err("Postgres has no such function for the type, or another one"),
+        (Function::Min | Function::Max, Kind::Float4 | Kind::Float8) => Err(ZERO),
+        _ => Err(Refusal::new(RefusalCode::Function, "Postgres has no such function for the type, or another one")),
     }
 }
 
@@ -124,7 +132,7 @@ pub(crate) fn kinds(scan: &Scan, aggregation: &Aggregation) -> Result<Vec<Kind>>
     let groups = aggregation.group.iter().map(|at| of(*at));
     let results = aggregation.calls.iter().map(|call| match call.column {
         None => Ok(Kind::Int8),
-        Some(at) => result(call, &of(at)?).map_err(connector_spi::Error::internal),
+        Some(at) => result(call, &of(at)?).map_err(|refusal| connector_spi::Error::internal(refusal.text)),
     });
     groups.chain(results).collect()
 }

@@ -7,6 +7,7 @@ mod config;
 mod copy;
 mod encode;
 mod error;
+mod join;
 mod list;
 mod metadata;
 mod passthrough;

@@ -1,10 +1,10 @@
 //! Lists of values, short ones as they are written and long ones as one array.
 
-use connector_spi::{Literal, Scan};
+use connector_spi::{Literal, Refusal, RefusalCode, Scan};
 
 use crate::metadata::Facts;
 use crate::pushdown::{exact_order, refusal};
-use crate::sql::{Refusal, literal};
+use crate::sql::literal;
 use crate::types::{Collation, Kind};
 
 /// A longer list is sent as an array.
@@ -29,7 +29,7 @@ pub(crate) fn membership(
     negated: bool,
 ) -> Result<(String, bool), Refusal> {
     if values.is_empty() {
-        return Err("an empty list cannot be written in SQL");
+        return Err(Refusal::new(RefusalCode::Value, "an empty list cannot be written in SQL"));
     }
     let exact = exact_order(kind) || *kind == Kind::Text(Collation::Bytes);
     let superset = matches!(

@@ -101,6 +101,8 @@ pub(crate) struct Facts {
     /// The SQL that is read in place of a table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) query: Option<String>,
+    /// Whether that SQL is the connector's and not a user's.
+    pub(crate) own: bool,
     /// Postgres' own letter for table, view and so on.
     pub(crate) relkind: String,
     /// About how many rows, if known.
@@ -180,6 +182,7 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
     let bytes: Option<i64> = cell(first, 9)?;
     let mut facts = Facts {
         query: None,
+        own: false,
         relkind: cell(first, 10)?,
         rows: tuples.map(|tuples| tuples as u64),
         bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()),

@@ -1,51 +1,63 @@
 //! What Postgres may take over: a proof for each kind of column and operator, or a refusal.
 
-use connector_spi::{Absorbed, Column, Comparison, Literal, Op, Predicate, Scan, SortKey};
+use connector_spi::{Absorbed, Column, Comparison, Literal, Op, Predicate, Refusal, RefusalCode, Scan, SortKey};
 
-use crate::sql::{Refusal, identifier, literal, quoted, sign};
+use crate::sql::{identifier, literal, quoted, sign};
 use crate::types::{Collation, Kind};
-use crate::{aggregate, list};
+use crate::{aggregate, join, list};
 
 /// A filter longer than this is applied by the engine alone.
 const LONGEST_TEXT_BYTES: usize = 2 << 20;
 /// A filter nested deeper than this is applied by the engine alone.
 const DEEPEST: usize = 64;
 
+pub(crate) const TAKEN: Refusal = Refusal::new(RefusalCode::Order, "the scan has a limit or groups already");
+pub(crate) const ZERO: Refusal =
+    Refusal::new(RefusalCode::Type, "-0.0 and 0.0 are different here and equal in Postgres");
+pub(crate) const UNTYPED: Refusal = Refusal::new(RefusalCode::Type, "the column's type is not known");
+pub(crate) const FEWER: Refusal = Refusal::new(RefusalCode::Source, "the table has fewer columns");
+const UNKNOWN: Refusal = Refusal::new(RefusalCode::Source, "not known to the connector");
+
 /// The answer to an offered operation; pure.
 pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
     match op {
-        Op::Columns(_) | Op::Limit(_) if scan.aggregation.is_some() => Absorbed::No("the scan has groups already"),
-        Op::Columns(columns) if columns.iter().any(|at| *at >= scan.columns.len()) => {
-            Absorbed::No("the table has fewer columns")
+        Op::Columns(_) | Op::Limit(_) if scan.aggregation.is_some() => {
+            Absorbed::No(Refusal::new(RefusalCode::Order, "the scan has groups already"))
         }
+        Op::Columns(columns) if columns.iter().any(|at| *at >= scan.columns.len()) => Absorbed::No(FEWER),
         Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
         Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
         // The limit would then count the rows that pass, and a group is no row.
-        Op::Filter(_) if scan.limit.is_some() || scan.aggregation.is_some() => {
-            Absorbed::No("the scan has a limit or groups already")
-        }
+        Op::Filter(_) if scan.limit.is_some() || scan.aggregation.is_some() => Absorbed::No(TAKEN),
         Op::Filter(Predicate::In { values, .. }) if list::is_costly(scan, values.len()) => {
-            Absorbed::No("the list is too long to be looked through for each row")
+            Absorbed::No(Refusal::new(RefusalCode::Size, "the list is too long to be looked through for each row"))
         }
         Op::Filter(predicate) => match sent(&scan.columns, predicate) {
             Err(reason) => Absorbed::No(reason),
-            Ok(sent) if sent.text.len() > LONGEST_TEXT_BYTES => Absorbed::No("the filter is longer than 2 MiB as text"),
+            Ok(sent) if sent.text.len() > LONGEST_TEXT_BYTES => Absorbed::No(
+                Refusal::new(RefusalCode::Size, "the filter is longer than 2 MiB as text")
+                    .remedy("join a table of the values"),
+            ),
             Ok(Sent { kept, exact: true, .. }) => Absorbed::Exact(scan.with_filter(kept)),
             Ok(Sent { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
         },
         Op::Top { order, limit } => match order.iter().find_map(|key| unordered(scan, key)) {
-            _ if scan.limit.is_some() || scan.aggregation.is_some() => {
-                Absorbed::No("the scan has a limit or groups already")
-            }
+            _ if scan.limit.is_some() || scan.aggregation.is_some() => Absorbed::No(TAKEN),
             Some(reason) => Absorbed::No(reason),
             None => Absorbed::Exact(scan.with_top(order.clone(), *limit)),
         },
+        Op::Join(join) => match join::joined(scan, join) {
+            Ok(scan) => Absorbed::Exact(scan),
+            Err(refusal) => Absorbed::No(refusal),
+        },
         Op::Aggregate(aggregation) => match aggregate::doubt(scan, aggregation) {
             Some(reason) => Absorbed::No(reason),
-            None if aggregate::many(scan, aggregation) => Absorbed::No("there are about as many groups as rows"),
+            None if aggregate::many(scan, aggregation) => {
+                Absorbed::No(Refusal::new(RefusalCode::Cost, "there are about as many groups as rows"))
+            }
             None => Absorbed::Exact(scan.with_aggregation(aggregation.clone())),
         },
-        _ => Absorbed::No("not known to the connector"),
+        _ => Absorbed::No(UNKNOWN),
     }
 }
 
@@ -53,7 +65,7 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
 fn unordered(scan: &Scan, key: &SortKey) -> Option<Refusal> {
     let kind = scan.columns.get(key.column).and_then(|column| Kind::of_column(column).ok());
     match kind {
-        None => Some("the column's type is not known"),
+        None => Some(UNTYPED),
         Some(Kind::Text(Collation::Bytes)) => None,
         Some(kind) if exact_order(&kind) => None,
         Some(kind) => Some(refusal(&kind)),
@@ -79,11 +91,11 @@ pub(crate) fn sent(columns: &[Column], predicate: &Predicate) -> Result<Sent, Re
 
 fn nested(columns: &[Column], predicate: &Predicate, depth: usize) -> Result<Sent, Refusal> {
     if depth > DEEPEST {
-        return Err("the filter is nested too deeply");
+        return Err(Refusal::new(RefusalCode::Size, "the filter is nested too deeply"));
     }
     match predicate {
         Predicate::And(parts) => {
-            let mut refused = Err("an empty conjunction");
+            let mut refused = Err(Refusal::new(RefusalCode::Value, "an empty conjunction"));
             let mut kept = Vec::with_capacity(parts.len());
             for part in parts {
                 match nested(columns, part, depth + 1) {
@@ -97,7 +109,7 @@ fn nested(columns: &[Column], predicate: &Predicate, depth: usize) -> Result<Sen
             let all = kept.len() == parts.len();
             Ok(joined(kept, " AND ", all, Predicate::And))
         }
-        Predicate::Or(parts) if parts.is_empty() => Err("an empty disjunction"),
+        Predicate::Or(parts) if parts.is_empty() => Err(Refusal::new(RefusalCode::Value, "an empty disjunction")),
         Predicate::Or(parts) => {
             let parts = parts.iter().map(|part| nested(columns, part, depth + 1)).collect::<Result<Vec<_>, _>>()?;
             Ok(joined(parts, " OR ", true, Predicate::Or))
@@ -107,7 +119,7 @@ fn nested(columns: &[Column], predicate: &Predicate, depth: usize) -> Result<Sen
                 Ok(Sent { kept: Predicate::Not(Box::new(kept)), text: format!("(NOT {text})"), exact: true })
             }
             // The opposite of too many rows is too few.
-            _ => Err("the opposite of a filter that is not exact"),
+            _ => Err(Refusal::new(RefusalCode::Type, "the opposite of a filter that is not exact")),
         },
         leaf => {
             let (text, exact) = leaf_text(columns, leaf)?;
@@ -125,8 +137,8 @@ fn joined(parts: Vec<Sent>, word: &str, all: bool, make: fn(Vec<Predicate>) -> P
 /// The text of a predicate on one column, and whether it is exact.
 fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Refusal> {
     let find = |at: usize| {
-        let column = columns.get(at).ok_or("the table has fewer columns")?;
-        let kind = Kind::of_column(column).map_err(|_| "the column's type is not known")?;
+        let column = columns.get(at).ok_or(FEWER)?;
+        let kind = Kind::of_column(column).map_err(|_| UNTYPED)?;
         Ok::<_, Refusal>((identifier(&column.name), kind))
     };
     match leaf {
@@ -147,16 +159,25 @@ fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Ref
         Predicate::Like { column, pattern, escape, negated, case_insensitive } => {
             let (name, kind) = find(*column)?;
             if *case_insensitive {
-                return Err("the case of letters depends on the database's locale");
+                return Err(Refusal::new(
+                    RefusalCode::Collation,
+                    "the case of letters depends on the database's locale",
+                )
+                .remedy("use LIKE, or TABLE(catalog.system.query('…'))"));
             }
             match kind {
                 Kind::Text(Collation::Bytes) => check_pattern(pattern, *escape)?,
-                _ => return Err("patterns are sent for text with a deterministic collation only"),
+                _ => {
+                    return Err(Refusal::new(
+                        RefusalCode::Collation,
+                        "patterns are sent for text with a deterministic collation only",
+                    ));
+                }
             }
             let word = if *negated { "NOT LIKE" } else { "LIKE" };
             Ok((format!("{name} {word} {} ESCAPE {}", quoted(pattern)?, quoted(&escape.to_string())?), true))
         }
-        _ => Err("not known to the connector"),
+        _ => Err(UNKNOWN),
     }
 }
 
@@ -179,7 +200,7 @@ fn comparison(name: &str, kind: &Kind, op: Comparison, value: &Literal) -> Resul
             // Here -0.0 is less than 0.0, there they are equal; NaN is equal to itself and greatest in both.
             let zero = matches!(value, Literal::Float(value) if *value == 0.0);
             let wider = match op {
-                Comparison::NotEq if zero => return Err("-0.0 and 0.0 are different here and equal in Postgres"),
+                Comparison::NotEq if zero => return Err(ZERO),
                 Comparison::Lt if zero => Comparison::LtEq,
                 Comparison::Gt if zero => Comparison::GtEq,
                 op => op,
@@ -204,23 +225,34 @@ pub(crate) fn exact_order(kind: &Kind) -> bool {
 
 pub(crate) fn refusal(kind: &Kind) -> Refusal {
     match kind {
-        Kind::Text(Collation::Foreign) | Kind::Char(Collation::Foreign) => "the database's encoding is not UTF-8",
-        Kind::Text(_) => "the column's collation is not deterministic",
-        Kind::Char(_) => "char(n) compares without regard to blanks at the end",
-        Kind::Float4 | Kind::Float8 => "-0.0 and 0.0 are different here and equal in Postgres",
-        _ => "the type compares differently in Postgres",
+        Kind::Text(Collation::Foreign) | Kind::Char(Collation::Foreign) => {
+            Refusal::new(RefusalCode::Collation, "the database's encoding is not UTF-8")
+        }
+        Kind::Text(_) => Refusal::new(RefusalCode::Collation, "the column's collation is not deterministic")
+            .remedy("compare by = or IN"),
+        Kind::Char(_) => Refusal::new(RefusalCode::Type, "char(n) compares without regard to blanks at the end")
+            .remedy("compare by = or IN, or cast it to text in a view there"),
+        Kind::Float4 | Kind::Float8 => ZERO,
+        _ => Refusal::new(RefusalCode::Type, "the type compares differently in Postgres")
+            .remedy("cast it to text in a view there, or use TABLE(catalog.system.query('…'))"),
     }
 }
 
 /// A pattern that means the same on both sides.
 fn check_pattern(pattern: &str, escape: char) -> Result<(), Refusal> {
     if escape == '%' || escape == '_' {
-        return Err("the escape character is a wild card");
+        return Err(
+            Refusal::new(RefusalCode::Value, "the escape character is a wild card").remedy("name another ESCAPE")
+        );
     }
     let mut characters = pattern.chars();
     while let Some(character) = characters.next() {
         if character == escape && characters.next().is_none() {
-            return Err("the pattern ends with its escape character, an error in Postgres");
+            return Err(Refusal::new(
+                RefusalCode::Value,
+                "the pattern ends with its escape character, an error in Postgres",
+            )
+            .remedy("write the escape character twice"));
         }
     }
     Ok(())
@@ -450,11 +482,11 @@ pub(crate) mod tests {
             "SELECT count(*) FROM \"public\".\"a\"\"b\""
         );
     }
-    pub(crate) fn sent_text(scan: &Scan, op: Op) -> Result<String, &'static str> {
+    pub(crate) fn sent_text(scan: &Scan, op: Op) -> Result<String, String> {
         match absorb(scan, &op) {
             Absorbed::Exact(scan) => Ok(select(&scan, &Part::default()).expect("it is printed")),
-            Absorbed::Inexact(_) => Err("inexact"),
-            Absorbed::No(reason) => Err(reason),
+            Absorbed::Inexact(_) => Err("inexact".to_owned()),
+            Absorbed::No(reason) => Err(reason.to_string()),
         }
     }
 

@@ -51,7 +51,9 @@ impl Parts {
         let begin = begin(snapshot.as_deref())?;
         let decoder = Decoder::new(scan, context.batch_rows)?;
         let mut lease = pool.lease(WAIT).await?;
-        if Facts::read(&scan.native).query.is_some()
+        let facts = Facts::read(&scan.native);
+        if facts.query.is_some()
+            && !facts.own
             && let Err(error) = lease.lend().await?
         {
             return Err(lease.failed(&error, &place).await);
@@ -84,7 +86,7 @@ impl Parts {
 /// The statement that begins a read in a snapshot of the coordinator's.
 fn begin(snapshot: Option<&str>) -> Result<Option<String>> {
     let begin = |snapshot| {
-        let snapshot = quoted(snapshot).map_err(Error::internal)?;
+        let snapshot = quoted(snapshot).map_err(|refusal| Error::internal(refusal.text))?;
         Ok(format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {snapshot}"))
     };
     snapshot.map(begin).transpose()

@@ -87,8 +87,11 @@ impl Part {
 
     /// `"schema"."name"`, or a query in parentheses.
     pub(crate) fn name(&self, scan: &Scan) -> String {
-        if let Some(query) = Facts::read(&scan.native).query {
-            return passthrough::enclosed(&query);
+        let Facts { query, own, .. } = Facts::read(&scan.native);
+        match query {
+            Some(query) if own => return format!("({query}) AS part"),
+            Some(query) => return passthrough::enclosed(&query),
+            None => {}
         }
         let (schema, table) = match &self.relation {
             Some((schema, table)) => (schema, table),

@@ -1,17 +1,15 @@
 //! SQL text by our own quoting, with `standard_conforming_strings` on; nothing is bound, since COPY takes no parameters.
 
 use arrow::datatypes::TimeUnit;
-use connector_spi::{Column, Comparison, Error, Literal, Result, Scan, SortKey};
+use connector_spi::{Column, Comparison, Error, Literal, Refusal, RefusalCode, Result, Scan, SortKey};
 
 use crate::split::Part;
 use crate::types::Kind;
 use crate::{aggregate, pushdown};
 
-/// Why an operation is not sent; EXPLAIN shows it.
-pub(crate) type Refusal = &'static str;
-
-const MISMATCH: Refusal = "the value is not of the column's type";
-const RANGE: Refusal = "the value is outside of what the column's type can hold";
+const MISMATCH: Refusal = Refusal::new(RefusalCode::Value, "the value is not of the column's type")
+    .remedy("CAST the value to the column's type");
+const RANGE: Refusal = Refusal::new(RefusalCode::Value, "the value is outside of what the column's type can hold");
 
 /// `"name"`.
 pub(crate) fn identifier(name: &str) -> String {
@@ -21,7 +19,7 @@ pub(crate) fn identifier(name: &str) -> String {
 /// `'text'`; a backslash is a plain character. A text that Postgres cannot hold is refused.
 pub(crate) fn quoted(text: &str) -> Result<String, Refusal> {
     match text.contains('\0') {
-        true => Err("text in Postgres cannot hold the character NUL"),
+        true => Err(Refusal::new(RefusalCode::Value, "text in Postgres cannot hold the character NUL")),
         false => Ok(format!("'{}'", text.replace('\'', "''"))),
     }
 }
@@ -165,14 +163,17 @@ pub(crate) fn literal(kind: &Kind, value: &Literal) -> Result<String, Refusal> {
             format!("'{}'::timestamptz", moment(micros(*value, *unit)?, "+00")?)
         }
         (Kind::Uuid, Literal::Text(text)) if is_uuid(text) => format!("'{text}'::uuid"),
-        (Kind::Uuid, Literal::Text(_)) => return Err("the value is not written as Postgres writes a uuid"),
+        (Kind::Uuid, Literal::Text(_)) => {
+            return Err(Refusal::new(RefusalCode::Value, "the value is not written as Postgres writes a uuid")
+                .remedy("write it in lower case with dashes"));
+        }
         _ => return Err(MISMATCH),
     })
 }
 
 fn float(value: f64, finite: String) -> Result<String, Refusal> {
     match value {
-        nan if nan.is_nan() => Err("NaN has several forms here and one in Postgres"),
+        nan if nan.is_nan() => Err(Refusal::new(RefusalCode::Value, "NaN has several forms here and one in Postgres")),
         f64::INFINITY => Ok("Infinity".to_owned()),
         f64::NEG_INFINITY => Ok("-Infinity".to_owned()),
         _ => Ok(finite),
@@ -216,7 +217,10 @@ fn micros(value: i64, unit: TimeUnit) -> Result<i64, Refusal> {
         TimeUnit::Millisecond => value.checked_mul(1_000).ok_or(RANGE),
         TimeUnit::Microsecond => Ok(value),
         TimeUnit::Nanosecond if value % 1_000 == 0 => Ok(value / 1_000),
-        TimeUnit::Nanosecond => Err("Postgres keeps microseconds, the value has nanoseconds"),
+        TimeUnit::Nanosecond => {
+            Err(Refusal::new(RefusalCode::Value, "Postgres keeps microseconds, the value has nanoseconds")
+                .remedy("write it with six digits"))
+        }
     }
 }
 

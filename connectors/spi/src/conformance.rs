@@ -7,6 +7,7 @@
 
 mod filter;
 mod group;
+mod join;
 mod order;
 mod rows;
 
@@ -23,6 +24,7 @@ use crate::{Absorbed, Op, ReadContext, Scan, Source, Split, TableName};
 
 pub use filter::{combinations, filter, filters, trees};
 pub use group::groups;
+pub use join::{joined, joins};
 pub use order::{limits, tops};
 pub use rows::{hostile, rows};
 
@@ -140,7 +142,9 @@ impl<'a> Subject<'a> {
         match answer {
             Absorbed::Exact(with) => Ok((Answer::Exact, with)),
             Absorbed::Inexact(with) => Ok((Answer::Inexact, with)),
-            Absorbed::No(reason) if reason.trim().is_empty() => Err(format!("{op:?} was refused without a reason")),
+            Absorbed::No(reason) if reason.text.trim().is_empty() => {
+                Err(format!("{op:?} was refused without a reason"))
+            }
             Absorbed::No(_) => Ok((Answer::Refused, self.scan.clone())),
         }
     }

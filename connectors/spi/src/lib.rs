@@ -12,6 +12,7 @@ pub mod conformance;
 mod error;
 mod evaluate;
 mod option;
+mod refusal;
 mod scan;
 mod split;
 mod table;
@@ -28,7 +29,10 @@ use object_store::ObjectStore;
 pub use error::{Blame, Error, ErrorKind, Result, Retry, nearest};
 pub use evaluate::{evaluate, scalar};
 pub use option::{OptionKind, OptionSpec, Options, Secret};
-pub use scan::{Absorbed, Aggregation, Call, Comparison, Function, Literal, Op, Predicate, Scan, SortKey};
+pub use refusal::{Refusal, RefusalCode};
+pub use scan::{
+    Absorbed, Aggregation, Call, Comparison, Function, Join, JoinKind, Literal, Op, Predicate, Scan, SortKey,
+};
 pub use split::{Guard, ReadContext, ReadCounters, Split, Splits};
 pub use table::{Column, ColumnStatistics, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
 
@@ -95,7 +99,7 @@ pub trait Source: Debug + Send + Sync {
     /// - Errors: none; what cannot be absorbed is refused.
     /// - On drop: nothing.
     fn absorb(&self, _scan: &Scan, _op: &Op) -> Absorbed {
-        Absorbed::No("the connector absorbs nothing")
+        Absorbed::No(Refusal::new(RefusalCode::Source, "the connector absorbs nothing"))
     }
 
     /// Cuts a scan into pieces that can be read independently; together they are the scan, once.

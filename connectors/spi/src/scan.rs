@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Table, TableName};
+use crate::{Column, Refusal, Table, TableName};
 
 /// What is wanted of one table. It starts as "everything" and grows by [`crate::Source::absorb`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -160,15 +160,39 @@ pub enum Op {
         /// How many rows.
         limit: u64,
     },
+    /// Return the rows of a join. Only *exact* is of use: a scan whose columns are those that this one returns, then those
+    /// that the other one does, all of them projected, each under a name of its own.
+    Join(Join),
     /// Return groups in place of rows; the engine puts the groups of all splits together. Only *exact* is of use.
     Aggregate(Aggregation),
+}
+
+/// A join with another scan of the same catalog, by columns that are equal; NULL equals nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Join {
+    /// The other scan.
+    pub right: Box<Scan>,
+    /// Which rows are returned.
+    pub kind: JoinKind,
+    /// Columns that must be equal, of each scan by their place in its table; both return them. At least one pair.
+    pub on: Vec<(usize, usize)>,
+}
+
+/// Which rows a join returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinKind {
+    /// Those with a match.
+    Inner,
+    /// All of the first scan; without a match, the other one's columns are NULL.
+    Left,
 }
 
 /// The answer to an offered operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Absorbed {
     /// Nothing changed; the reason is shown by EXPLAIN.
-    No(&'static str),
+    No(Refusal),
     /// The scan now returns a superset of what the operation leaves; the engine applies it again.
     Inexact(Scan),
     /// The scan now returns exactly what the operation leaves.

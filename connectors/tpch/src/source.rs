@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use connector_spi::{
-    Absorbed, BatchStream, Error, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableEntry,
-    TableKind, TableName, TableStatistics,
+    Absorbed, BatchStream, Error, Op, ReadContext, Refusal, RefusalCode, Result, Scan, SchemaEntry, Source, Split,
+    Splits, Table, TableEntry, TableKind, TableName, TableStatistics,
 };
 
 use crate::read::read;
@@ -40,7 +40,7 @@ impl Source for TpchSource {
         match op {
             Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
             Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
-            _ => Absorbed::No("generated rows are filtered by the engine"),
+            _ => Absorbed::No(Refusal::new(RefusalCode::Source, "generated rows are filtered by the engine")),
         }
     }
 

@@ -23,7 +23,10 @@ async fn the_suite_of_all_connectors_passes() {
     let limits = conformance::limits(&subject).await.expect("limits");
     let tops = conformance::tops(&subject).await.expect("tops");
     let groups = conformance::groups(&subject).await.expect("groups");
-    println!("filters {filters:?}, trees {trees:?}, limits {limits:?}, tops {tops:?}, groups {groups:?}");
+    let joins = conformance::joins(&subject).await.expect("joins");
+    println!(
+        "filters {filters:?}, trees {trees:?}, limits {limits:?}, tops {tops:?}, groups {groups:?}, joins {joins:?}"
+    );
     // Refused: letters of either case, ends of a pattern, floats.
     let taken = |tally: Tally| tally.exact + tally.inexact;
     assert!(taken(filters) > 2500 && filters.empty * 2 < taken(filters) && filters.refused > 100, "{filters:?}");
@@ -31,6 +34,14 @@ async fn the_suite_of_all_connectors_passes() {
     assert_eq!((limits.exact, limits.refused), (12, 0));
     assert!(tops.exact > 300 && tops.refused > 0, "{tops:?}");
     assert!(groups.exact > 100 && groups.refused > 0, "{groups:?}");
+    assert!(joins.exact > 20 && joins.refused > 0, "{joins:?}");
+    // What follows a join is taken over as it is of a table.
+    let joined = conformance::joined(&subject).await.expect("joined").expect("one scan");
+    let trees = conformance::combinations(&joined, 7, if full { 5000 } else { 300 }).await.expect("combinations");
+    let tops = conformance::tops(&joined).await.expect("tops");
+    let groups = conformance::groups(&joined).await.expect("groups");
+    println!("joined: trees {trees:?}, tops {tops:?}, groups {groups:?}");
+    assert!(trees.exact > 50 && tops.exact > 300 && groups.exact > 100, "{trees:?} {tops:?} {groups:?}");
 }
 
 #[tokio::test]
