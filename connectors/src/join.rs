@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use connector_spi::{Absorbed, Join, JoinKind, Op, Refusal, RefusalCode};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, UnKnownColumn};
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::HashJoinExec;
@@ -122,9 +123,12 @@ fn offered(node: &Arc<dyn ExecutionPlan>, join: &HashJoinExec, left: &Side<'_>, 
     };
     let columns = wanted.iter().zip(schema.fields()).map(column);
     let folded: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(columns, Arc::new(scan))?);
-    // What stands above may rely on rows of equal keys being together, and on the number of partitions.
+    // What stands above may rely on rows of equal keys being together, but not of keys that the join does not return.
+    let lost = |key: &Arc<dyn PhysicalExpr>| key.exists(|part| Ok(part.is::<UnKnownColumn>()));
     Ok(Ok(match node.output_partitioning() {
-        dealt @ Partitioning::Hash(_, partitions) if *partitions > 1 => {
+        dealt @ Partitioning::Hash(keys, partitions)
+            if *partitions > 1 && !keys.iter().map(lost).collect::<Result<Vec<_>>>()?.contains(&true) =>
+        {
             Arc::new(RepartitionExec::try_new(folded, dealt.clone())?)
         }
         _ => folded,

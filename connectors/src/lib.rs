@@ -3,6 +3,7 @@
 mod absorb;
 mod admit;
 pub mod catalog;
+pub mod change;
 pub mod channel;
 mod codec;
 mod config;

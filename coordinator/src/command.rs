@@ -109,7 +109,7 @@ async fn change(session: &Session, command: &Statement, sql: &str, life: &Life) 
             }
         }
         Statement::CreateTable(create) => return create_table(session, create, sql, life).await,
-        Statement::Query(_) | Statement::Insert(_) | Statement::Explain { .. } => {}
+        Statement::Query(_) | Statement::Insert(_) | Statement::Change(_) | Statement::Explain { .. } => {}
         Statement::ShowCatalogs { .. } | Statement::ShowSchemas { .. } | Statement::ShowTables { .. } => {}
         Statement::ShowColumns { .. } | Statement::ShowSetting { .. } => {}
     }

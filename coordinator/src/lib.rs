@@ -1,5 +1,6 @@
 //! Plans a query and answers it: sessions, statements, the query's life, the cluster's members and the front door.
 
+mod change;
 mod command;
 pub mod config;
 mod error;

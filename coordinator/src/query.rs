@@ -75,6 +75,11 @@ pub(crate) async fn prepare(session: &Session, sql: &str) -> Result<Prepared> {
             prepared.parameters = parameters(&plan, sql)?;
             prepared.plan = Some((Instant::now(), plan));
         }
+        Statement::Change(change) => {
+            let plan = change.logical(session, sql).await?;
+            prepared.parameters = parameters(&plan, sql)?;
+            prepared.plan = Some((Instant::now(), plan));
+        }
         other => {
             if let Some(names) = crate::command::columns(other) {
                 prepared.schema = crate::show::text_schema(names);
@@ -153,6 +158,13 @@ async fn answer(session: &Session, prepared: &Prepared, values: Vec<ScalarValue>
             let plan = bound(prepared, values, crate::insert::logical(session, insert, sql)).await?;
             let count = Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, true)]));
             let affected = start(session, plan, sql, life, count).await?.count(life).await?;
+            Ok(Ready::Done { rows: None, affected: Some(affected) })
+        }
+        Statement::Change(change) => {
+            let plan = bound(prepared, values, change.logical(session, sql)).await?;
+            let coordinator = &session.coordinator;
+            let state = coordinator.state(&session.values(), &coordinator.0.workers.crew(0), &life.0.id);
+            let affected = change.run(session, &state, &plan, sql).await?;
             Ok(Ready::Done { rows: None, affected: Some(affected) })
         }
         Statement::Explain { analyze, query } => {

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use serde_json::Value;
 
+use crate::change::Change;
 use crate::lexer::{Tokens, place};
 
 /// One statement.
@@ -19,6 +20,7 @@ pub(crate) enum Statement {
     Query(Box<Parsed>),
     /// INSERT.
     Insert(Box<ast::Insert>),
+    Change(Box<Change>),
     /// EXPLAIN [ANALYZE] of a query.
     Explain {
         analyze: bool,
@@ -164,9 +166,9 @@ fn statement_of(statement: ast::Statement) -> Result<Statement> {
         }
         ast::Statement::Explain { .. } => return Err(Error::unsupported("EXPLAIN is known for queries only")),
         ast::Statement::Copy { .. } => return Err(refused("COPY")),
-        ast::Statement::Update { .. } | ast::Statement::Delete(_) | ast::Statement::Merge { .. } => {
-            return Err(Error::unsupported("UPDATE, DELETE and MERGE are not supported"));
-        }
+        ast::Statement::Update(update) => Statement::Change(Box::new(Change::update(update)?)),
+        ast::Statement::Delete(delete) => Statement::Change(Box::new(Change::delete(delete)?)),
+        ast::Statement::Merge { .. } => return Err(Error::unsupported("MERGE is not supported")),
         ast::Statement::StartTransaction { .. } | ast::Statement::Commit { .. } | ast::Statement::Rollback { .. } => {
             return Err(Error::unsupported("transactions are not supported; each statement is one of its own"));
         }

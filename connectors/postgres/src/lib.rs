@@ -8,6 +8,7 @@ mod copy;
 mod encode;
 mod error;
 mod join;
+mod like;
 mod list;
 mod metadata;
 mod passthrough;

@@ -2,9 +2,9 @@
 
 use connector_spi::{Absorbed, Column, Comparison, Literal, Op, Predicate, Refusal, RefusalCode, Scan, SortKey};
 
-use crate::sql::{identifier, literal, quoted, sign};
+use crate::sql::{identifier, literal, sign};
 use crate::types::{Collation, Kind};
-use crate::{aggregate, join, list};
+use crate::{aggregate, join, like, list};
 
 /// A filter longer than this is applied by the engine alone.
 const LONGEST_TEXT_BYTES: usize = 2 << 20;
@@ -16,7 +16,7 @@ pub(crate) const ZERO: Refusal =
     Refusal::new(RefusalCode::Type, "-0.0 and 0.0 are different here and equal in Postgres");
 pub(crate) const UNTYPED: Refusal = Refusal::new(RefusalCode::Type, "the column's type is not known");
 pub(crate) const FEWER: Refusal = Refusal::new(RefusalCode::Source, "the table has fewer columns");
-const UNKNOWN: Refusal = Refusal::new(RefusalCode::Source, "not known to the connector");
+pub(crate) const UNKNOWN: Refusal = Refusal::new(RefusalCode::Source, "not known to the connector");
 
 /// The answer to an offered operation; pure.
 pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
@@ -156,26 +156,9 @@ fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Ref
             let name = if kind == Kind::Other { format!("{name}::text") } else { name };
             Ok((format!("{name} IS {}NULL", if *negated { "NOT " } else { "" }), true))
         }
-        Predicate::Like { column, pattern, escape, negated, case_insensitive } => {
+        Predicate::Like { column, .. } => {
             let (name, kind) = find(*column)?;
-            if *case_insensitive {
-                return Err(Refusal::new(
-                    RefusalCode::Collation,
-                    "the case of letters depends on the database's locale",
-                )
-                .remedy("use LIKE, or TABLE(catalog.system.query('…'))"));
-            }
-            match kind {
-                Kind::Text(Collation::Bytes) => check_pattern(pattern, *escape)?,
-                _ => {
-                    return Err(Refusal::new(
-                        RefusalCode::Collation,
-                        "patterns are sent for text with a deterministic collation only",
-                    ));
-                }
-            }
-            let word = if *negated { "NOT LIKE" } else { "LIKE" };
-            Ok((format!("{name} {word} {} ESCAPE {}", quoted(pattern)?, quoted(&escape.to_string())?), true))
+            like::condition(&name, &kind, leaf)
         }
         _ => Err(UNKNOWN),
     }
@@ -236,26 +219,6 @@ pub(crate) fn refusal(kind: &Kind) -> Refusal {
         _ => Refusal::new(RefusalCode::Type, "the type compares differently in Postgres")
             .remedy("cast it to text in a view there, or use TABLE(catalog.system.query('…'))"),
     }
-}
-
-/// A pattern that means the same on both sides.
-fn check_pattern(pattern: &str, escape: char) -> Result<(), Refusal> {
-    if escape == '%' || escape == '_' {
-        return Err(
-            Refusal::new(RefusalCode::Value, "the escape character is a wild card").remedy("name another ESCAPE")
-        );
-    }
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        if character == escape && characters.next().is_none() {
-            return Err(Refusal::new(
-                RefusalCode::Value,
-                "the pattern ends with its escape character, an error in Postgres",
-            )
-            .remedy("write the escape character twice"));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

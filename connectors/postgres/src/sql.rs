@@ -3,6 +3,7 @@
 use arrow::datatypes::TimeUnit;
 use connector_spi::{Column, Comparison, Error, Literal, Refusal, RefusalCode, Result, Scan, SortKey};
 
+use crate::metadata::Facts;
 use crate::split::Part;
 use crate::types::Kind;
 use crate::{aggregate, pushdown};
@@ -31,6 +32,12 @@ fn rows(scan: &Scan, part: &Part, more: Option<String>) -> Result<String> {
     if !scan.order.is_empty() && !rows.ends_with(" AS part") {
         rows.push_str(" AS part");
     }
+    rows.push_str(&passing(scan, part, more)?);
+    Ok(rows)
+}
+
+/// The WHERE that the rows of a part pass, and `more`; empty where all do.
+fn passing(scan: &Scan, part: &Part, more: Option<String>) -> Result<String> {
     let mut conditions = part.condition();
     for filter in &scan.filters {
         let sent = pushdown::sent(&scan.columns, filter)
@@ -38,10 +45,15 @@ fn rows(scan: &Scan, part: &Part, more: Option<String>) -> Result<String> {
         conditions.push(sent.text);
     }
     conditions.extend(more);
-    if !conditions.is_empty() {
-        rows.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+    Ok(if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) })
+}
+
+/// The WHERE of a statement that changes a table's own rows. Errors: `UNSUPPORTED` for what is no table.
+pub(crate) fn changed(scan: &Scan) -> Result<String> {
+    if scan.limit.is_some() || scan.aggregation.is_some() || Facts::read(&scan.native).query.is_some() {
+        return Err(Error::unsupported("only the rows of a table can be changed"));
     }
-    Ok(rows)
+    passing(scan, &Part::default(), None)
 }
 
 /// The SELECT of a part of a scan: its columns, its groups, or the number of its rows where it wants no columns.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use connector_spi::{BatchStream, Error, ErrorKind, Result, TableName, Write};
+use connector_spi::{Assignment, BatchStream, Error, ErrorKind, Result, Scan, TableName, Write};
 use futures::{SinkExt, StreamExt};
 use tokio::time::timeout;
+use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -16,7 +17,7 @@ use crate::encode;
 use crate::error::{Place, lost, running};
 use crate::metadata;
 use crate::pool::{Lease, Pool, WAIT};
-use crate::sql::identifier;
+use crate::sql::{self, identifier};
 use crate::types::Kind;
 
 /// How long a change of a definition may take, waiting for locks included.
@@ -137,6 +138,59 @@ impl Write for Writer {
         lease.ended();
         lease.finish().await;
         Ok(count)
+    }
+
+    async fn delete(&self, rows: &Scan) -> Result<u64> {
+        self.allowed()?;
+        let (name, passing) = (Self::name(&rows.table), sql::changed(rows)?);
+        self.change_rows(rows, &format!("DELETE FROM {name}{passing}")).await
+    }
+
+    async fn update(&self, rows: &Scan, set: &[Assignment]) -> Result<u64> {
+        self.allowed()?;
+        let assigned = |Assignment { column, value }: &Assignment| {
+            let column = sql::column(rows, *column)?;
+            let text = match value {
+                None => "NULL".to_owned(),
+                Some(value) => sql::literal(&Kind::of_column(column)?, value).map_err(|refusal| {
+                    Error::unsupported(format!("column \"{}\" cannot be set: {}", column.name, refusal.text))
+                })?,
+            };
+            Ok(format!("{} = {text}", identifier(&column.name)))
+        };
+        let set = set.iter().map(assigned).collect::<Result<Vec<_>>>()?.join(", ");
+        let (name, passing) = (Self::name(&rows.table), sql::changed(rows)?);
+        self.change_rows(rows, &format!("UPDATE {name} SET {set}{passing}")).await
+    }
+}
+
+impl Writer {
+    /// One statement that changes rows; how many.
+    async fn change_rows(&self, rows: &Scan, statement: &str) -> Result<u64> {
+        let place = self.0.place(Some(rows.table.to_string()));
+        let mut lease = self.0.lease(WAIT).await?;
+        lease.begun();
+        // Given up, the connection is closed and Postgres takes everything back.
+        let answer = lease.client()?.simple_query(&format!("BEGIN READ WRITE; {statement}; COMMIT")).await;
+        match answer {
+            Ok(messages) => {
+                lease.ended();
+                lease.finish().await;
+                let counts = messages.iter().filter_map(|message| match message {
+                    SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+                    _ => None,
+                });
+                Ok(counts.max().unwrap_or(0))
+            }
+            Err(error) if lost(&error) => {
+                Err(running(&error, &place).detail("It is not known whether the rows are changed."))
+            }
+            Err(error) => {
+                let made = refused(&error, &place, &format!("table \"{}\"", rows.table));
+                lease.finish().await;
+                Err(made)
+            }
+        }
     }
 }
 

@@ -31,7 +31,8 @@ pub use evaluate::{evaluate, scalar};
 pub use option::{OptionKind, OptionSpec, Options, Secret};
 pub use refusal::{Refusal, RefusalCode};
 pub use scan::{
-    Absorbed, Aggregation, Call, Comparison, Function, Join, JoinKind, Literal, Op, Predicate, Scan, SortKey,
+    Absorbed, Aggregation, Assignment, Call, Comparison, Function, Join, JoinKind, Literal, Op, Predicate, Scan,
+    SortKey,
 };
 pub use split::{Guard, ReadContext, ReadCounters, Split, Splits};
 pub use table::{Column, ColumnStatistics, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
@@ -191,4 +192,20 @@ pub trait Write: Send + Sync {
     async fn drop_table(&self, name: &TableName) -> Result<()>;
     /// Appends rows and returns how many; all of them or, after an error, none.
     async fn insert(&self, name: &TableName, rows: BatchStream) -> Result<u64>;
+    /// Removes the rows that pass the filters of a scan, which absorbed them *exactly* and nothing else, and returns how
+    /// many; all of them or, after an error, none. Errors: `UNSUPPORTED` (the default).
+    async fn delete(&self, rows: &Scan) -> Result<u64> {
+        Err(Error::unsupported(format!(
+            "rows of catalog \"{}\" cannot be deleted; its connector only adds",
+            rows.catalog
+        )))
+    }
+    /// Gives columns of these rows new values, and returns how many rows they were; all of them or, after an error, none.
+    /// Errors: `UNSUPPORTED` (the default).
+    async fn update(&self, rows: &Scan, _set: &[Assignment]) -> Result<u64> {
+        Err(Error::unsupported(format!(
+            "rows of catalog \"{}\" cannot be changed; its connector only adds",
+            rows.catalog
+        )))
+    }
 }

@@ -167,6 +167,15 @@ pub enum Op {
     Aggregate(Aggregation),
 }
 
+/// A column and the value that it is set to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assignment {
+    /// The column's place in the table.
+    pub column: usize,
+    /// The value, of the column's type; none: NULL.
+    pub value: Option<Literal>,
+}
+
 /// A join with another scan of the same catalog, by columns that are equal; NULL equals nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Join {
