@@ -17,6 +17,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Statisti
 
 use crate::ScanExec;
 use crate::absorb::{leaf, with_scan};
+use crate::session::MOST_JOIN_KEYS;
 
 /// What a value of unknown length is taken for.
 const TEXT_BYTES: usize = 32;
@@ -39,11 +40,20 @@ impl<'a> Side<'a> {
         self.places.get(key.downcast_ref::<Column>()?.index()).copied()
     }
 
+    fn has_keys_of(&self, join: &HashJoinExec) -> bool {
+        self.scan.keys().is_some_and(|keys| keys.of_joins(&made(join)).is_some())
+    }
+
     /// Where a column of this side is among those that its scan returns.
     fn returned(&self, at: usize) -> Option<usize> {
         let place = self.places.get(at)?;
         self.scan.scan().projection.iter().position(|returned| returned == place)
     }
+}
+
+/// The ids of the filters that a join makes of its keys.
+fn made(join: &HashJoinExec) -> Vec<u64> {
+    join.dynamic_expressions_produced().iter().filter_map(|filter| filter.expression_id()).collect()
 }
 
 /// The join as one scan, or with the reason why it is none; nothing where it is not one of two tables of one catalog.
@@ -78,7 +88,7 @@ fn offered(node: &Arc<dyn ExecutionPlan>, join: &HashJoinExec, left: &Side<'_>, 
     let Some(on) = pairs.collect::<Option<Vec<_>>>() else {
         return Ok(Err(Refusal::new(RefusalCode::Expression, "a key is no column")));
     };
-    if let Some(refusal) = costly(node, join)? {
+    if let Some(refusal) = costly(node, join, left, right)? {
         return Ok(Err(refusal));
     }
     let (first, second, on) = match swapped {
@@ -113,9 +123,7 @@ fn offered(node: &Arc<dyn ExecutionPlan>, join: &HashJoinExec, left: &Side<'_>, 
         Absorbed::Exact(with) => (with, columns),
         _ => (with, (0..returned(left) + returned(right)).collect()),
     };
-    let made = join.dynamic_expressions_produced();
-    let made: Vec<u64> = made.iter().filter_map(|filter| filter.expression_id()).collect();
-    let scan = first.scan.joined(second.scan, with, rows(node)?, &made);
+    let scan = first.scan.joined(second.scan, with, rows(node)?, &made(join));
     let (found, schema) = (scan.schema(), node.schema());
     let column = |(wanted, field): (&usize, &Arc<Field>)| {
         let at = columns.binary_search(wanted).unwrap_or_default();
@@ -135,18 +143,24 @@ fn offered(node: &Arc<dyn ExecutionPlan>, join: &HashJoinExec, left: &Side<'_>, 
     }))
 }
 
-/// Why the join is better made here; none where the source sends less when it makes it.
-fn costly(node: &Arc<dyn ExecutionPlan>, join: &HashJoinExec) -> Result<Option<Refusal>> {
-    let bytes = |plan: &Arc<dyn ExecutionPlan>| {
-        Ok::<_, datafusion::error::DataFusionError>(rows(plan)?.map(|rows| rows.saturating_mul(width(&plan.schema()))))
+/// Why the join is better made here; none where the source sends less when it makes it. Here the rows without a match need
+/// not come where the source is sent the keys of the build side; there one connection sends what several do here.
+fn costly(
+    node: &Arc<dyn ExecutionPlan>,
+    join: &HashJoinExec,
+    left: &Side<'_>,
+    right: &Side<'_>,
+) -> Result<Option<Refusal>> {
+    let (Some(whole), Some(build), Some(probe)) = (rows(node)?, rows(join.left())?, rows(join.right())?) else {
+        let unknown = Refusal::new(RefusalCode::Cost, "how many rows it has is not known");
+        return Ok(Some(unknown.remedy("ANALYZE the tables there")));
     };
-    Ok(match (bytes(node)?, bytes(join.left())?, bytes(join.right())?) {
-        (Some(whole), Some(left), Some(right)) if whole < left.saturating_add(right) => None,
-        (Some(_), Some(_), Some(_)) => Some(Refusal::new(RefusalCode::Cost, "it has more bytes than its two tables")),
-        _ => Some(
-            Refusal::new(RefusalCode::Cost, "how many rows it has is not known").remedy("ANALYZE the tables there"),
-        ),
-    })
+    let matching = if right.has_keys_of(join) && build <= MOST_JOIN_KEYS { probe.min(whole) } else { probe };
+    let bytes = |rows: usize, plan: &Arc<dyn ExecutionPlan>| rows.saturating_mul(width(&plan.schema()));
+    let connections = left.scan.splits().count().max(right.scan.splits().count());
+    let here = bytes(build, join.left()).saturating_add(bytes(matching, join.right()));
+    let there = bytes(whole, node).saturating_mul(connections);
+    Ok((there >= here).then(|| Refusal::new(RefusalCode::Cost, "more would come, or later, than of its two tables")))
 }
 
 fn rows(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<usize>> {

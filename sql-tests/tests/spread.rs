@@ -102,6 +102,37 @@ async fn rows_are_written_to_postgres_and_read_again() -> Result<()> {
         refused.as_deref().is_some_and(|text| text.starts_with("PERMISSION_DENIED: catalog \"pg\" is read only")),
         "a read-only catalog was written: {refused:?}"
     );
+    for (sql, rows) in [
+        ("UPDATE written.spread.o SET line = 'it''s', price = 1, day = NULL WHERE k IN (1, 2, 3) OR k = -1", 4),
+        ("UPDATE written.spread.o SET line = lower('X') || '!' WHERE day IS NULL AND k > 0", 3),
+        ("UPDATE written.spread.o SET k = 5 WHERE false", 0),
+        ("DELETE FROM written.spread.o WHERE k BETWEEN 4 AND 100 AND day >= DATE '1992-01-01' + INTERVAL '1' DAY", 25),
+    ] {
+        ensure!(client.update(sql).await? == Some(rows), "{sql} changed other rows than {rows}");
+    }
+    let found =
+        "SELECT count(*) FILTER (WHERE line = 'x!'), count(*) FILTER (WHERE k < 0 AND line = 'it''s'), count(*)";
+    let found = client.query(&format!("{found} FROM written.spread.o")).await?.rows()?;
+    ensure!(found == [["3", "1", "14977"]], "other rows were left: {found:?}");
+    for (sql, error) in [
+        ("DELETE FROM written.spread.o WHERE upper(line) = 'X'", "UNSUPPORTED: the condition"),
+        (
+            "DELETE FROM written.spread.o WHERE k IN (SELECT o_orderkey FROM tpch.tiny.orders)",
+            "UNSUPPORTED: the condition",
+        ),
+        (
+            "DELETE FROM written.spread.o WHERE price = (SELECT max(price) FROM written.spread.o)",
+            "UNSUPPORTED: the condition",
+        ),
+        ("UPDATE written.spread.o SET price = price * 2", "UNSUPPORTED: column \"price\" is set to what is calculated"),
+        ("UPDATE written.spread.o SET prise = 2", "NOT_FOUND: column \"prise\" does not exist"),
+        ("UPDATE written.spread.o SET k = 1, k = 2", "INVALID: column \"k\" is set twice"),
+        ("UPDATE tpch.tiny.orders SET o_orderkey = 1", "UNSUPPORTED: catalog \"tpch\" cannot be written"),
+        ("DELETE FROM pg.sales.orders", "PERMISSION_DENIED: catalog \"pg\" is read only"),
+    ] {
+        let refused = client.update(sql).await.err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(refused.starts_with(error), "{sql}: {refused}");
+    }
     for sql in ["DROP TABLE written.spread.o", "DROP SCHEMA written.spread", "DROP CATALOG written"] {
         client.query(sql).await?;
     }

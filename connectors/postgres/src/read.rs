@@ -18,7 +18,7 @@ use crate::sql::{quoted, select};
 
 /// Reads the parts of a split, one after the other. Dropping the stream cancels the read in Postgres.
 pub(crate) async fn read(pool: &Arc<Pool>, scan: &Scan, split: &Split, context: ReadContext) -> Result<BatchStream> {
-    let Token { snapshot, parts } = Token::read(&split.token)?;
+    let Token { snapshot, parts, .. } = Token::read(&split.token)?;
     let mut parts = parts.into_iter();
     let Some(first) = parts.next() else { return Ok(stream::empty().boxed()) };
     let reader = Parts { pool: Arc::clone(pool), scan: Arc::new(scan.clone()), snapshot, context };

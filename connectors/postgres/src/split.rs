@@ -23,6 +23,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// A stretch of at least so many pages has a sample, which is this part of it.
 const SAMPLED: u64 = 128;
 const SAMPLE: u32 = 64;
+/// Fewer rows than these are no work to send, so that several connections save nothing.
+const FEW_ROWS: u64 = 10_000;
 /// Ranges of `ctid` are read as ranges since this version.
 const RANGES_SINCE: i32 = 140_000;
 
@@ -35,7 +37,8 @@ SELECT (SELECT pg_catalog.pg_export_snapshot()), pg_catalog.current_setting('ser
   (pg_catalog.pg_relation_size(l.oid) / pg_catalog.current_setting('block_size')::int8)::int8,
   coalesce(a.amname = 'heap', false),
   c.relkind = 'p' AND (c.relrowsecurity OR l.relrowsecurity OR NOT pg_catalog.has_table_privilege(l.oid, 'SELECT')),
-  pg_catalog.current_setting('block_size')::int8
+  pg_catalog.current_setting('block_size')::int8,
+  pg_catalog.current_setting('max_parallel_workers_per_gather')::int4
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
 JOIN LATERAL (
@@ -56,6 +59,9 @@ pub(crate) struct Token {
     pub(crate) snapshot: Option<String>,
     /// What to read, one after the other.
     pub(crate) parts: Vec<Part>,
+    /// How many processes the server itself takes for a large statement.
+    #[serde(default)]
+    pub(crate) processes: usize,
 }
 
 /// Some pages of a relation.
@@ -105,7 +111,7 @@ impl Token {
     /// Errors: `INTERNAL` for a split that this connector did not make.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() {
-            return Ok(Self { snapshot: None, parts: vec![Part::default()] });
+            return Ok(Self { parts: vec![Part::default()], ..Self::default() });
         }
         serde_json::from_slice(bytes).map_err(|_| Error::internal("a split of Postgres is not readable"))
     }
@@ -149,7 +155,7 @@ pub(crate) async fn cut(pool: &Arc<Pool>, scan: &Scan, wanted: usize) -> Result<
     if !scan.filters.is_empty() {
         let Some(estimate) = estimate(pool, scan).await? else { return Ok(one(&facts, scan.limit, rows)) };
         rows = estimate.rows.or(rows);
-        if !estimate.sequential {
+        if !estimate.sequential || estimate.parallel && rows.is_some_and(|rows| rows < FEW_ROWS) {
             return Ok(one(&facts, scan.limit, rows));
         }
     }
@@ -159,7 +165,8 @@ pub(crate) async fn cut(pool: &Arc<Pool>, scan: &Scan, wanted: usize) -> Result<
     }
 }
 
-/// The pieces of a scan that has an order by now: one, where an index gives the first rows.
+/// The pieces of a scan that has an order or groups by now: one, where an index gives the first rows, and where the server
+/// itself takes as many processes to make the groups; its own share the memory of pages that are read once.
 pub(crate) fn recut(scan: &Scan, splits: Vec<Split>) -> Vec<Split> {
     let facts = Facts::read(&scan.native);
     let served = scan.order.first().is_some_and(|key| {
@@ -167,14 +174,19 @@ pub(crate) fn recut(scan: &Scan, splits: Vec<Split>) -> Vec<Split> {
         // An index has NULL at the end of its order, and is read in either direction.
         facts.indexed.contains(&column.name) && (!column.nullable || key.nulls_first == key.descending)
     });
-    let token = splits.first().map(|split| Token::read(&split.token));
-    match (served && scan.aggregation.is_none() && splits.len() > 1, token) {
-        (true, Some(Ok(token))) => {
-            let whole = Token { parts: vec![Part::default()], ..token };
-            whole.bytes().map_or(splits, |token| vec![Split { token, rows: scan.limit, bytes: Some(0) }])
-        }
-        _ => splits,
+    let Some(Ok(token)) = splits.first().map(|split| Token::read(&split.token)) else { return splits };
+    let whole = match scan.aggregation {
+        None => served,
+        // Parts are of one table whose pages can be told apart.
+        Some(_) => facts.relkind == "r" && token.processes >= splits.len(),
+    };
+    if !whole || splits.len() < 2 {
+        return splits;
     }
+    let bytes = splits.iter().map(|split| split.bytes).sum::<Option<u64>>();
+    let (rows, bytes) = if scan.aggregation.is_some() { (None, bytes) } else { (scan.limit, Some(0)) };
+    let whole = Token { parts: vec![Part::default()], ..token };
+    whole.bytes().map_or(splits, |token| vec![Split { token, rows, bytes }])
 }
 
 fn one(facts: &Facts, limit: Option<u64>, rows: Option<u64>) -> Splits {
@@ -194,6 +206,8 @@ struct Estimate {
     rows: Option<u64>,
     /// The whole table is read, no index serves.
     sequential: bool,
+    /// By several processes of the server.
+    parallel: bool,
 }
 
 /// Asks for the plan of the scan; none where no connection is free.
@@ -218,12 +232,17 @@ async fn estimate(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Estimate>> {
     let plan = &plan[0]["Plan"];
     // A count's own row says nothing of the table.
     let rows = (!scan.schema().fields().is_empty()).then(|| plan["Plan Rows"].as_f64()).flatten();
-    Ok(Some(Estimate { rows: rows.map(|rows| rows as u64), sequential: sequential(plan) }))
+    Ok(Some(Estimate {
+        rows: rows.map(|rows| rows as u64),
+        sequential: has(plan, "Seq Scan"),
+        parallel: has(plan, "Gather"),
+    }))
 }
 
-fn sequential(plan: &serde_json::Value) -> bool {
-    let node = plan["Node Type"].as_str().unwrap_or_default();
-    node.contains("Seq Scan") || plan["Plans"].as_array().is_some_and(|plans| plans.iter().any(sequential))
+/// Whether a node of the plan is of a type, such as "Parallel Seq Scan".
+fn has(plan: &serde_json::Value, node: &str) -> bool {
+    plan["Node Type"].as_str().unwrap_or_default().contains(node)
+        || plan["Plans"].as_array().is_some_and(|plans| plans.iter().any(|plan| has(plan, node)))
 }
 
 /// A connection, if one is free at once.
@@ -241,6 +260,7 @@ struct Held {
     guard: Snapshot,
     relations: Vec<Relation>,
     page_bytes: u64,
+    processes: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -273,20 +293,25 @@ async fn hold(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Held>> {
         }
         Err(error) => return Err(lease.failed(&error, &place).await),
     };
-    let Some((snapshot, page_bytes, relations)) = relations(&rows).filter(|(_, _, relations)| !relations.is_empty())
-    else {
+    let read = rows.first().and_then(facts).zip(relations(&rows)).filter(|(_, relations)| !relations.is_empty());
+    let Some(((snapshot, page_bytes, processes), relations)) = read else {
         lease.finish().await;
         return Ok(None);
     };
-    Ok(Some(Held { snapshot, guard: Snapshot { lease: Some(lease), _permit: permit }, relations, page_bytes }))
+    let guard = Snapshot { lease: Some(lease), _permit: permit };
+    Ok(Some(Held { snapshot, guard, relations, page_bytes, processes }))
 }
 
-fn relations(rows: &[Row]) -> Option<(String, u64, Vec<Relation>)> {
-    let first = rows.first()?;
-    let snapshot: String = first.try_get(0).ok()?;
-    let page_bytes = u64::try_from(first.try_get::<_, i64>(7).ok()?).ok()?;
-    let recent = first.try_get::<_, i32>(1).ok()? >= RANGES_SINCE;
+/// The snapshot, the bytes of a page, and how many processes the server takes for a statement.
+fn facts(row: &Row) -> Option<(String, u64, usize)> {
+    let page_bytes = u64::try_from(row.try_get::<_, i64>(7).ok()?).ok()?;
+    let helpers = usize::try_from(row.try_get::<_, i32>(8).ok()?).ok()?;
+    Some((row.try_get(0).ok()?, page_bytes, helpers + 1))
+}
+
+fn relations(rows: &[Row]) -> Option<Vec<Relation>> {
     let relation = |row: &Row| {
+        let recent = row.try_get::<_, i32>(1).ok()? >= RANGES_SINCE;
         let closed: bool = row.try_get(6).ok()?;
         let pages = u32::try_from(row.try_get::<_, i64>(4).ok()?).ok()?;
         let relation = Relation {
@@ -296,7 +321,7 @@ fn relations(rows: &[Row]) -> Option<(String, u64, Vec<Relation>)> {
         };
         (!closed).then_some(relation)
     };
-    Some((snapshot, page_bytes, rows.iter().map(relation).collect::<Option<_>>()?))
+    rows.iter().map(relation).collect()
 }
 
 impl Held {
@@ -307,7 +332,7 @@ impl Held {
         let count = (pages / least_pages).clamp(1, most as u64);
         let pieces = deal(&self.relations, count);
         let split = |parts: Vec<Part>| {
-            let token = Token { snapshot: Some(self.snapshot.clone()), parts };
+            let token = Token { snapshot: Some(self.snapshot.clone()), parts, processes: self.processes };
             let share = |all: u64| all / count;
             Ok(Split { token: token.bytes()?, rows: rows.map(share), bytes: Some(share(pages * self.page_bytes)) })
         };
@@ -399,9 +424,9 @@ mod tests {
     #[test]
     fn a_plan_is_sequential_wherever_it_reads_a_whole_table() {
         let plan = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("json");
-        assert!(sequential(&plan(r#"{"Node Type": "Gather", "Plans": [{"Node Type": "Parallel Seq Scan"}]}"#)));
-        assert!(sequential(&plan(r#"{"Node Type": "Seq Scan"}"#)));
-        assert!(!sequential(&plan(r#"{"Node Type": "Index Scan"}"#)));
-        assert!(!sequential(&plan("null")));
+        assert!(has(&plan(r#"{"Node Type": "Gather", "Plans": [{"Node Type": "Parallel Seq Scan"}]}"#), "Seq Scan"));
+        assert!(has(&plan(r#"{"Node Type": "Seq Scan"}"#), "Seq Scan"));
+        assert!(!has(&plan(r#"{"Node Type": "Index Scan"}"#), "Seq Scan"));
+        assert!(!has(&plan("null"), "Seq Scan"));
     }
 }

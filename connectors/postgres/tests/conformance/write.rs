@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use connector_spi::{Error, ErrorKind, Source, TableName};
+use connector_spi::{Assignment, Comparison, Error, ErrorKind, Literal, Predicate, Source, TableName};
 use futures::{StreamExt, stream};
 
 use crate::fixture::{Fixture, fixture, open, scan};
@@ -130,9 +130,49 @@ async fn a_catalog_is_read_only_unless_it_says_otherwise() {
         writer.insert(&fixture.name("t"), stream::iter([Ok(numbers(vec![Some(1)]))]).boxed()).await.map(drop),
         writer.drop_table(&fixture.name("t")).await,
         writer.create_schema("x").await,
+        writer.delete(&scan(&*fixture.source, fixture.name("t")).await).await.map(drop),
+        writer.update(&scan(&*fixture.source, fixture.name("t")).await, &[]).await.map(drop),
     ] {
         let error = refused.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
         assert_eq!(error.hint_text(), Some("Its option \"writable\" allows writing."));
     }
+}
+
+#[tokio::test]
+async fn rows_are_changed_and_removed_all_of_them_or_none() {
+    let Some(fixture) = fixture("changed_rows").await else { return };
+    fixture
+        .run(
+            "CREATE TABLE t AS SELECT i AS id, i % 3 AS kind, 'x' || i AS \"it's\", NULL::date AS day FROM generate_series(1, 90) i;
+             ALTER TABLE t ADD CHECK (id < 1000 AND kind < 10)",
+        )
+        .await;
+    let source = writable(&fixture);
+    let writer = source.writer().expect("a writer");
+    let all = scan(&*source, fixture.name("t")).await;
+    let of_kind = |kind| Predicate::Compare { column: 1, op: Comparison::Eq, value: Literal::Integer(kind) };
+    let set = [
+        Assignment { column: 2, value: Some(Literal::Text("it's; DROP TABLE t; --".into())) },
+        Assignment { column: 3, value: Some(Literal::Date(0)) },
+    ];
+    assert_eq!(writer.update(&all.with_filter(of_kind(1)), &set).await.expect("updated"), 30);
+    let changed =
+        "SELECT count(*) FROM t WHERE kind = 1 AND \"it's\" = 'it''s; DROP TABLE t; --' AND day = '1970-01-01'";
+    assert_eq!(number(&fixture, changed).await, 30);
+    assert_eq!(number(&fixture, "SELECT count(*) FROM t WHERE day IS NULL").await, 60);
+    let wrong = [Assignment { column: 1, value: Some(Literal::Integer(10)) }];
+    let error = writer.update(&all, &wrong).await.expect_err("a constraint");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert_eq!(number(&fixture, "SELECT count(*) FROM t WHERE kind = 10").await, 0);
+    let other = [Assignment { column: 0, value: Some(Literal::Text("one".into())) }];
+    assert_eq!(writer.update(&all, &other).await.expect_err("a type").kind(), ErrorKind::Unsupported);
+    assert_eq!(writer.delete(&all.with_filter(of_kind(7))).await.expect("deleted"), 0);
+    assert_eq!(writer.delete(&all.with_filter(of_kind(2))).await.expect("deleted"), 30);
+    let limited = all.with_limit(1);
+    assert_eq!(writer.delete(&limited).await.expect_err("a limit").kind(), ErrorKind::Unsupported);
+    let nothing = [Assignment { column: 1, value: None }];
+    assert_eq!(writer.update(&all, &nothing).await.expect("updated"), 60);
+    assert_eq!(number(&fixture, "SELECT count(*) FROM t WHERE kind IS NULL").await, 60);
+    assert_eq!(writer.delete(&all).await.expect("deleted"), 60);
 }
