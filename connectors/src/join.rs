@@ -11,6 +11,7 @@ use datafusion::physical_expr::expressions::{Column, UnKnownColumn};
 use datafusion::physical_expr::{Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, StatisticsArgs, StatisticsContext};
@@ -130,7 +131,11 @@ fn offered(node: &Arc<dyn ExecutionPlan>, join: &HashJoinExec, left: &Side<'_>, 
         (Arc::new(Column::new(found.field(at).name(), at)) as Arc<dyn PhysicalExpr>, field.name().clone())
     };
     let columns = wanted.iter().zip(schema.fields()).map(column);
-    let folded: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(columns, Arc::new(scan))?);
+    let mut folded: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(columns, Arc::new(scan))?);
+    // A join may have a limit of its own; its rows are in one partition here.
+    if let Some(limit) = node.fetch() {
+        folded = Arc::new(GlobalLimitExec::new(folded, 0, Some(limit)));
+    }
     // What stands above may rely on rows of equal keys being together, but not of keys that the join does not return.
     let lost = |key: &Arc<dyn PhysicalExpr>| key.exists(|part| Ok(part.is::<UnKnownColumn>()));
     Ok(Ok(match node.output_partitioning() {
