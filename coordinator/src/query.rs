@@ -163,8 +163,11 @@ async fn answer(session: &Session, prepared: &Prepared, values: Vec<ScalarValue>
         Statement::Change(change) => {
             let plan = bound(prepared, values, change.logical(session, sql)).await?;
             let coordinator = &session.coordinator;
-            let state = coordinator.state(&session.values(), &coordinator.0.workers.crew(0), &life.0.id);
-            let affected = change.run(session, &state, &plan, sql).await?;
+            let values = session.values();
+            let state = coordinator.state(&values, &coordinator.0.workers.crew(0), &life.0.id);
+            let limit = timeout(session, &values);
+            let done = tokio::time::timeout(limit, change.run(session, &state, &plan, sql)).await;
+            let affected = done.map_err(|_| late(limit))??;
             Ok(Ready::Done { rows: None, affected: Some(affected) })
         }
         Statement::Explain { analyze, query } => {
@@ -254,13 +257,9 @@ async fn physical(session: &Session, plan: &LogicalPlan, sql: &str, life: &Life)
 
 async fn start(session: &Session, plan: LogicalPlan, sql: &str, life: &Life, schema: SchemaRef) -> Result<Run> {
     let values = session.values();
-    let limit = session.coordinator.config().timeout;
-    let timeout = values.timeout.map_or(limit, |wanted| wanted.min(limit));
+    let timeout = timeout(session, &values);
     let deadline = tokio::time::Instant::now() + timeout;
-    let late = move || {
-        Error::new(ErrorKind::Timeout, format!("the query took longer than its limit of {}", seconds(timeout)))
-            .hint("SET timeout = '…' changes the limit within what the operator allows.")
-    };
+    let late = move || late(timeout);
     let slots = Arc::clone(&session.coordinator.0.slots);
     let planning = async {
         let slot = slots.acquire_owned().await.map_err(|_| Error::unavailable("the coordinator is stopping"))?;
@@ -289,6 +288,17 @@ async fn start(session: &Session, plan: LogicalPlan, sql: &str, life: &Life, sch
         _slot: slot,
         _admitted: admitted,
     })
+}
+
+/// How long a statement may take.
+fn timeout(session: &Session, values: &Values) -> Duration {
+    let limit = session.coordinator.config().timeout;
+    values.timeout.map_or(limit, |wanted| wanted.min(limit))
+}
+
+fn late(timeout: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("the query took longer than its limit of {}", seconds(timeout)))
+        .hint("SET timeout = '…' changes the limit within what the operator allows.")
 }
 
 fn seconds(duration: Duration) -> String {
