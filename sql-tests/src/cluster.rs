@@ -17,7 +17,9 @@ const READY: Duration = Duration::from_secs(30);
 
 /// The folder of the repository; catalogs of the tests name places relative to it.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+    // Cargo names it to what it runs; what was built may have been built in another clone.
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&own).parent().unwrap_or(Path::new(".")).to_owned()
 }
 
 /// The binary under test: beside the folder of the test executable, built by `cargo build --workspace`.
