@@ -1,6 +1,5 @@
 //! Our only leaf plan node: reads splits of a scan through the catalog's source.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,7 +70,7 @@ impl fmt::Debug for Door {
 
 /// What the source wants held until the query ends.
 #[derive(Clone, Default)]
-pub(crate) struct Guard(pub(crate) Option<Arc<dyn Any + Send + Sync>>);
+pub(crate) struct Guard(pub(crate) Option<connector_spi::Guard>);
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,7 +114,7 @@ impl ScanExec {
         self
     }
 
-    pub(crate) fn with_guard(mut self, guard: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+    pub(crate) fn with_guard(mut self, guard: Option<connector_spi::Guard>) -> Self {
         self.guard = Guard(guard);
         self
     }

@@ -4,7 +4,7 @@ use connector_spi::{Assignment, Error, ErrorKind, Result};
 use connectors::{Resolved, change, read_only, resolve};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::{self, SelectItem, SetExpr, TableFactor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::command::table_name;
 use crate::error::explain;
+use crate::insert::{fitted, no_column};
 use crate::session::Session;
 use crate::statement::parts;
 
@@ -72,12 +73,12 @@ impl Change {
             return Ok(plan);
         }
         let schema = target.table.schema();
-        let values = plan.schema().columns().into_iter().zip(columns).map(|(value, at)| {
-            let (value, field) = (Expr::Column(value), schema.field(at));
-            let fits = value.get_type(plan.schema()).is_ok_and(|given| given == *field.data_type());
-            let value = if fits { value } else { cast(value, field.data_type().clone()) };
-            value.alias(field.name())
-        });
+        let values = plan
+            .schema()
+            .columns()
+            .into_iter()
+            .zip(columns)
+            .map(|(value, at)| fitted(Expr::Column(value), schema.field(at), plan.schema()));
         let values = values.collect::<Vec<_>>();
         LogicalPlanBuilder::from(plan)
             .project(values)
@@ -109,11 +110,7 @@ impl Change {
             let name = parts(name).pop().unwrap_or_default();
             let columns = &target.table.columns;
             let Some(at) = columns.iter().position(|column| column.name == name) else {
-                let error = Error::not_found(format!("column \"{name}\" does not exist")).with("name", &name);
-                return Err(match connector_spi::nearest(&name, columns.iter().map(|column| column.name.as_str())) {
-                    Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
-                    None => error,
-                });
+                return Err(no_column(&name, &target.table.schema()).with("name", &name));
             };
             if places.contains(&at) {
                 return Err(Error::invalid(format!("column \"{name}\" is set twice")).with("name", &name));

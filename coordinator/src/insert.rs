@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use connector_spi::{Error, ErrorKind, Result};
 use connectors::catalog::table_provider;
-use datafusion::common::TableReference;
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableSource, cast};
@@ -46,19 +47,13 @@ pub(crate) async fn logical(session: &Session, insert: &ast::Insert, sql: &str) 
 
 /// The input with exactly the table's columns, each of its type; NULL for columns that are not named.
 fn matched(insert: &ast::Insert, input: LogicalPlan, target: &dyn TableSource, sql: &str) -> Result<LogicalPlan> {
-    let schema = target.schema();
+    let schema = &target.schema();
     let named = insert.columns.iter().map(|column| parts(column).pop().unwrap_or_default()).collect::<Vec<_>>();
     for (at, name) in named.iter().enumerate() {
         let error = match schema.index_of(name) {
             Ok(_) if !named[..at].contains(name) => continue,
             Ok(_) => Error::invalid(format!("column \"{name}\" is named twice")),
-            Err(_) => {
-                let error = Error::not_found(format!("column \"{name}\" does not exist"));
-                match connector_spi::nearest(name, schema.fields().iter().map(|field| field.name().as_str())) {
-                    Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
-                    None => error,
-                }
-            }
+            Err(_) => no_column(name, schema),
         };
         return Err(error.with("name", name));
     }
@@ -71,7 +66,7 @@ fn matched(insert: &ast::Insert, input: LogicalPlan, target: &dyn TableSource, s
         return Err(Error::invalid(format!("INSERT has {} columns but {given} values", wanted.len())));
     }
     let columns = input.schema().columns();
-    let put = |field: &Arc<datafusion::arrow::datatypes::Field>| {
+    let put = |field: &Arc<Field>| {
         let value = match wanted.iter().position(|name| name == field.name()) {
             None if !field.is_nullable() => {
                 return Err(Error::invalid(format!("column \"{}\" cannot be NULL and is not given", field.name())));
@@ -79,13 +74,27 @@ fn matched(insert: &ast::Insert, input: LogicalPlan, target: &dyn TableSource, s
             None => Expr::Literal(ScalarValue::Null, None),
             Some(at) => Expr::Column(columns[at].clone()),
         };
-        let fits = value.get_type(input.schema()).is_ok_and(|given| given == *field.data_type());
-        let value = if fits { value } else { cast(value, field.data_type().clone()) };
-        Ok(value.alias(field.name()))
+        Ok(fitted(value, field, input.schema()))
     };
     let values = schema.fields().iter().map(put).collect::<Result<Vec<_>>>()?;
     LogicalPlanBuilder::from(input)
         .project(values)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|error| explain(&error, sql))
+}
+
+/// A value as one of a column.
+pub(crate) fn fitted(value: Expr, column: &Field, input: &DFSchema) -> Expr {
+    let fits = value.get_type(input).is_ok_and(|given| given == *column.data_type());
+    let value = if fits { value } else { cast(value, column.data_type().clone()) };
+    value.alias(column.name())
+}
+
+/// The error of a column that the table has not.
+pub(crate) fn no_column(name: &str, table: &Schema) -> Error {
+    let error = Error::not_found(format!("column \"{name}\" does not exist"));
+    match connector_spi::nearest(name, table.fields().iter().map(|field| field.name().as_str())) {
+        Some(near) => error.hint(format!("Did you mean \"{near}\"?")),
+        None => error,
+    }
 }

@@ -259,13 +259,12 @@ async fn start(session: &Session, plan: LogicalPlan, sql: &str, life: &Life, sch
     let values = session.values();
     let timeout = timeout(session, &values);
     let deadline = tokio::time::Instant::now() + timeout;
-    let late = move || late(timeout);
     let slots = Arc::clone(&session.coordinator.0.slots);
     let planning = async {
         let slot = slots.acquire_owned().await.map_err(|_| Error::unavailable("the coordinator is stopping"))?;
         Ok::<_, Error>((slot, physical(session, &plan, sql, life).await?))
     };
-    let (slot, planned) = tokio::time::timeout_at(deadline, planning).await.map_err(|_| late())??;
+    let (slot, planned) = tokio::time::timeout_at(deadline, planning).await.map_err(|_| late(timeout))??;
     let admitted = connectors::admit(&planned.plan, &session.coordinator.0.catalogs);
     let admitted = tokio::time::timeout_at(deadline, admitted).await.map_err(|_| {
         let text = format!("the query waited for connections to its sources until its limit of {}", seconds(timeout));
@@ -283,7 +282,7 @@ async fn start(session: &Session, plan: LogicalPlan, sql: &str, life: &Life, sch
         sql: sql.to_owned(),
         values,
         deadline,
-        late: Box::new(late),
+        timeout,
         coordinator,
         _slot: slot,
         _admitted: admitted,
@@ -316,7 +315,7 @@ pub(crate) struct Run {
     sql: String,
     values: Values,
     deadline: tokio::time::Instant,
-    late: Box<dyn Fn() -> Error + Send + Sync>,
+    timeout: Duration,
     coordinator: crate::Coordinator,
     _slot: tokio::sync::OwnedSemaphorePermit,
     /// Drops after the rows, which give their connections back.
@@ -339,7 +338,7 @@ impl Run {
                     Ok(next) => next.map(|batch| batch.map_err(|error| explain(&error, &run.sql))),
                     Err(_) => Some(Err(Error::internal("an operator failed unexpectedly"))),
                 },
-                () = tokio::time::sleep_until(run.deadline) => Some(Err((run.late)())),
+                () = tokio::time::sleep_until(run.deadline) => Some(Err(late(run.timeout))),
             };
             let batch = match next {
                 None => {

@@ -20,6 +20,7 @@ pub(crate) enum Statement {
     Query(Box<Parsed>),
     /// INSERT.
     Insert(Box<ast::Insert>),
+    /// UPDATE or DELETE.
     Change(Box<Change>),
     /// EXPLAIN [ANALYZE] of a query.
     Explain {

@@ -28,7 +28,7 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "max_connections",
         OptionKind::Integer,
         Some("10"),
-        "The most connections that read at once, of all processes together, 1 to 1000.",
+        "The most connections that are at work at once, of all processes together, 1 to 1000.",
     ),
     option(
         "split_size",

@@ -175,12 +175,11 @@ pub(crate) fn recut(scan: &Scan, splits: Vec<Split>) -> Vec<Split> {
         facts.indexed.contains(&column.name) && (!column.nullable || key.nulls_first == key.descending)
     });
     let Some(Ok(token)) = splits.first().map(|split| Token::read(&split.token)) else { return splits };
-    let whole = match scan.aggregation {
+    let one = match scan.aggregation {
         None => served,
-        // Parts are of one table whose pages can be told apart.
         Some(_) => facts.relkind == "r" && token.processes >= splits.len(),
     };
-    if !whole || splits.len() < 2 {
+    if !one || splits.len() < 2 {
         return splits;
     }
     let bytes = splits.iter().map(|split| split.bytes).sum::<Option<u64>>();

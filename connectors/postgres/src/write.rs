@@ -47,28 +47,48 @@ impl Writer {
     /// One statement that changes a definition.
     async fn change(&self, sql: &str, what: &str) -> Result<()> {
         self.allowed()?;
-        let place = self.0.place(None);
-        let mut lease = self.0.lease(WAIT).await?;
-        lease.begun();
-        let text = format!("BEGIN READ WRITE; {sql}; COMMIT");
-        let done = timeout(CHANGE, lease.client()?.batch_execute(&text)).await.map_err(|_| {
-            let text = format!("Postgres at {} did not answer within {} s", place.address, CHANGE.as_secs());
-            Error::new(ErrorKind::Timeout, text)
-        })?;
-        match done {
-            Ok(()) => {
-                lease.ended();
-                lease.finish().await;
-                Ok(())
-            }
-            Err(error) => {
-                let made = refused(&error, &place, what);
-                if !lost(&error) {
-                    lease.finish().await;
-                }
-                Err(made)
-            }
+        let lease = self.0.lease(WAIT).await?;
+        let done = timeout(CHANGE, transaction(lease, sql, &self.0.place(None), what)).await;
+        done.map_err(|_| self.0.late(CHANGE))?.map(drop)
+    }
+
+    /// One statement that changes rows; how many.
+    async fn change_rows(&self, rows: &Scan, sql: &str) -> Result<u64> {
+        let lease = self.0.lease(WAIT).await?;
+        let (place, what) = (self.0.place(Some(rows.table.to_string())), format!("table \"{}\"", rows.table));
+        transaction(lease, sql, &place, &what).await.map_err(|error| unknown(error, "changed"))
+    }
+}
+
+/// Runs one statement in a transaction of its own; how many rows it changed. Given up, the connection is closed and
+/// Postgres takes everything back.
+async fn transaction(mut lease: Lease, sql: &str, place: &Place, what: &str) -> Result<u64> {
+    lease.begun();
+    match lease.client()?.simple_query(&format!("BEGIN READ WRITE; {sql}; COMMIT")).await {
+        Ok(messages) => {
+            lease.ended();
+            lease.finish().await;
+            let counts = messages.iter().filter_map(|message| match message {
+                SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+                _ => None,
+            });
+            Ok(counts.max().unwrap_or(0))
         }
+        Err(error) => {
+            let made = refused(&error, place, what);
+            if !lost(&error) {
+                lease.finish().await;
+            }
+            Err(made)
+        }
+    }
+}
+
+/// The error of a statement, which may have ended before its connection did.
+fn unknown(error: Error, done: &str) -> Error {
+    match error.kind() {
+        ErrorKind::Unavailable => error.detail(format!("It is not known whether the rows are {done}.")),
+        _ => error,
     }
 }
 
@@ -164,36 +184,6 @@ impl Write for Writer {
     }
 }
 
-impl Writer {
-    /// One statement that changes rows; how many.
-    async fn change_rows(&self, rows: &Scan, statement: &str) -> Result<u64> {
-        let place = self.0.place(Some(rows.table.to_string()));
-        let mut lease = self.0.lease(WAIT).await?;
-        lease.begun();
-        // Given up, the connection is closed and Postgres takes everything back.
-        let answer = lease.client()?.simple_query(&format!("BEGIN READ WRITE; {statement}; COMMIT")).await;
-        match answer {
-            Ok(messages) => {
-                lease.ended();
-                lease.finish().await;
-                let counts = messages.iter().filter_map(|message| match message {
-                    SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
-                    _ => None,
-                });
-                Ok(counts.max().unwrap_or(0))
-            }
-            Err(error) if lost(&error) => {
-                Err(running(&error, &place).detail("It is not known whether the rows are changed."))
-            }
-            Err(error) => {
-                let made = refused(&error, &place, &format!("table \"{}\"", rows.table));
-                lease.finish().await;
-                Err(made)
-            }
-        }
-    }
-}
-
 /// The columns of a new table. Errors: `UNSUPPORTED` for a type that Postgres has not.
 fn columns(schema: &Schema) -> Result<String> {
     let column = |field: &Arc<arrow::datatypes::Field>| {
@@ -260,10 +250,7 @@ impl Insert<'_> {
                 .await?;
             count
         };
-        self.execute("COMMIT").await.map_err(|error| match error.kind() {
-            ErrorKind::Unavailable => error.detail("It is not known whether the rows are stored."),
-            _ => error,
-        })?;
+        self.execute("COMMIT").await.map_err(|error| unknown(error, "stored"))?;
         Ok(count)
     }
 
