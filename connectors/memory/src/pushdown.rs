@@ -1,17 +1,18 @@
 //! What a scan absorbs: an *exact* answer needs a proof, which is here that the engine would run the same kernel.
 
 use arrow::datatypes::DataType;
-use connector_spi::{Absorbed, Column, Literal, Op, Predicate, Refusal, RefusalCode, Scan, scalar};
+use connector_spi::{Absorbed, Column, Literal, Op, Predicate, Refusal, RefusalCode, Scan, Taken, scalar, take};
 
 /// Each value of a list is one pass over the column; the engine looks the values of a longer list up at once.
 const LONGEST_LIST: usize = 64;
 
 pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
     match op {
-        Op::Filter(predicate) => match known(predicate, &scan.columns) {
-            Known::All => Absorbed::Exact(scan.with_filter(predicate.clone())),
-            Known::Part(part) => Absorbed::Inexact(scan.with_filter(part)),
-            Known::Nothing(reason) => Absorbed::No(reason),
+        // What is evaluated at all is evaluated as the engine does.
+        Op::Filter(predicate) => match take(predicate, &|leaf| known(leaf, &scan.columns), &|_, _| ()) {
+            Ok(Taken { kept, exact: true, .. }) => Absorbed::Exact(scan.with_filter(kept)),
+            Ok(Taken { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
+            Err(reason) => Absorbed::No(reason),
         },
         Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
         Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
@@ -19,65 +20,8 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
     }
 }
 
-/// How much of a predicate is evaluated exactly as the engine does.
-enum Known {
-    All,
-    /// A weaker predicate, true wherever the whole one is.
-    Part(Predicate),
-    Nothing(Refusal),
-}
-
-fn known(predicate: &Predicate, columns: &[Column]) -> Known {
-    match predicate {
-        Predicate::And(parts) => conjunction(parts, columns),
-        Predicate::Or(parts) => disjunction(parts, columns),
-        // The opposite of a superset is none.
-        Predicate::Not(inner) => match known(inner, columns) {
-            Known::Part(_) => Known::Nothing(Refusal::new(RefusalCode::Type, "a part of what is negated is not known")),
-            answer => answer,
-        },
-        leaf => match doubt(leaf, columns) {
-            None => Known::All,
-            Some(reason) => Known::Nothing(reason),
-        },
-    }
-}
-
-/// What is known of the parts is a superset of what passes all of them.
-fn conjunction(parts: &[Predicate], columns: &[Column]) -> Known {
-    let (mut kept, mut exact, mut reason) =
-        (Vec::new(), true, Refusal::new(RefusalCode::Value, "an empty conjunction"));
-    for part in parts {
-        match known(part, columns) {
-            Known::All => kept.push(part.clone()),
-            Known::Part(part) => {
-                kept.push(part);
-                exact = false;
-            }
-            Known::Nothing(why) => (exact, reason) = (false, why),
-        }
-    }
-    match (exact, kept.is_empty()) {
-        (true, _) => Known::All,
-        (false, false) => Known::Part(Predicate::And(kept)),
-        (false, true) => Known::Nothing(reason),
-    }
-}
-
-/// Each part must let through at least its own rows.
-fn disjunction(parts: &[Predicate], columns: &[Column]) -> Known {
-    let (mut kept, mut exact) = (Vec::new(), true);
-    for part in parts {
-        match known(part, columns) {
-            Known::All => kept.push(part.clone()),
-            Known::Part(part) => {
-                kept.push(part);
-                exact = false;
-            }
-            nothing @ Known::Nothing(_) => return nothing,
-        }
-    }
-    if exact { Known::All } else { Known::Part(Predicate::Or(kept)) }
+fn known(leaf: &Predicate, columns: &[Column]) -> Result<((), bool), Refusal> {
+    doubt(leaf, columns).map_or(Ok(((), true)), Err)
 }
 
 /// Why a condition on one column is not evaluated here; `None` where it is.

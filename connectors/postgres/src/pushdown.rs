@@ -1,6 +1,8 @@
 //! What Postgres may take over: a proof for each kind of column and operator, or a refusal.
 
-use connector_spi::{Absorbed, Column, Comparison, Literal, Op, Predicate, Refusal, RefusalCode, Scan, SortKey};
+use connector_spi::{
+    Absorbed, Column, Comparison, Connective, Literal, Op, Predicate, Refusal, RefusalCode, Scan, SortKey, Taken, take,
+};
 
 use crate::sql::{identifier, literal, sign};
 use crate::types::{Collation, Kind};
@@ -8,8 +10,6 @@ use crate::{aggregate, join, like, list};
 
 /// A filter longer than this is applied by the engine alone.
 const LONGEST_TEXT_BYTES: usize = 2 << 20;
-/// A filter nested deeper than this is applied by the engine alone.
-const DEEPEST: usize = 64;
 
 pub(crate) const TAKEN: Refusal = Refusal::new(RefusalCode::Order, "the scan has a limit or groups already");
 pub(crate) const ZERO: Refusal =
@@ -39,12 +39,12 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         }
         Op::Filter(predicate) => match sent(&scan.columns, predicate) {
             Err(reason) => Absorbed::No(reason),
-            Ok(sent) if sent.text.len() > LONGEST_TEXT_BYTES => Absorbed::No(
+            Ok(sent) if sent.form.len() > LONGEST_TEXT_BYTES => Absorbed::No(
                 Refusal::new(RefusalCode::Size, "the filter is longer than 2 MiB as text")
                     .remedy("join a table of the values"),
             ),
-            Ok(Sent { kept, exact: true, .. }) => Absorbed::Exact(scan.with_filter(kept)),
-            Ok(Sent { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
+            Ok(Taken { kept, exact: true, .. }) => Absorbed::Exact(scan.with_filter(kept)),
+            Ok(Taken { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
         },
         Op::Top { order, limit } => match order.iter().find_map(|key| unordered(scan, key)) {
             _ if is_taken(scan) => Absorbed::No(TAKEN),
@@ -77,66 +77,16 @@ fn unordered(scan: &Scan, key: &SortKey) -> Option<Refusal> {
     }
 }
 
-/// A predicate as Postgres gets it.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Sent {
-    /// What is sent of the predicate: all of it, or some parts of a conjunction.
-    pub(crate) kept: Predicate,
-    /// The SQL of `kept`, in parentheses.
-    pub(crate) text: String,
-    /// Whether Postgres' answer is the engine's, NULL included; if not, it is true wherever the engine's is.
-    pub(crate) exact: bool,
-}
-
-/// The text of a predicate and what it proves. The only place that decides: what `absorb` takes
+/// The text of a predicate, in parentheses, and what it proves. The only place that decides: what `absorb` takes
 /// over is what `read` prints.
-pub(crate) fn sent(columns: &[Column], predicate: &Predicate) -> Result<Sent, Refusal> {
-    nested(columns, predicate, 0)
-}
-
-fn nested(columns: &[Column], predicate: &Predicate, depth: usize) -> Result<Sent, Refusal> {
-    if depth > DEEPEST {
-        return Err(Refusal::new(RefusalCode::Size, "the filter is nested too deeply"));
-    }
-    match predicate {
-        Predicate::And(parts) => {
-            let mut refused = Err(Refusal::new(RefusalCode::Value, "an empty conjunction"));
-            let mut kept = Vec::with_capacity(parts.len());
-            for part in parts {
-                match nested(columns, part, depth + 1) {
-                    Ok(sent) => kept.push(sent),
-                    Err(reason) => refused = Err(reason),
-                }
-            }
-            if kept.is_empty() {
-                return refused;
-            }
-            let all = kept.len() == parts.len();
-            Ok(joined(kept, " AND ", all, Predicate::And))
-        }
-        Predicate::Or(parts) if parts.is_empty() => Err(Refusal::new(RefusalCode::Value, "an empty disjunction")),
-        Predicate::Or(parts) => {
-            let parts = parts.iter().map(|part| nested(columns, part, depth + 1)).collect::<Result<Vec<_>, _>>()?;
-            Ok(joined(parts, " OR ", true, Predicate::Or))
-        }
-        Predicate::Not(inner) => match nested(columns, inner, depth + 1)? {
-            Sent { kept, text, exact: true } => {
-                Ok(Sent { kept: Predicate::Not(Box::new(kept)), text: format!("(NOT {text})"), exact: true })
-            }
-            // The opposite of too many rows is too few.
-            _ => Err(Refusal::new(RefusalCode::Type, "the opposite of a filter that is not exact")),
-        },
-        leaf => {
-            let (text, exact) = leaf_text(columns, leaf)?;
-            Ok(Sent { kept: leaf.clone(), text: format!("({text})"), exact })
-        }
-    }
-}
-
-fn joined(parts: Vec<Sent>, word: &str, all: bool, make: fn(Vec<Predicate>) -> Predicate) -> Sent {
-    let exact = all && parts.iter().all(|part| part.exact);
-    let (kept, texts): (Vec<_>, Vec<_>) = parts.into_iter().map(|part| (part.kept, part.text)).unzip();
-    Sent { kept: make(kept), text: format!("({})", texts.join(word)), exact }
+pub(crate) fn sent(columns: &[Column], predicate: &Predicate) -> Result<Taken<String>, Refusal> {
+    let leaf = |leaf: &Predicate| leaf_text(columns, leaf).map(|(text, exact)| (format!("({text})"), exact));
+    let connect = |connective, texts: Vec<String>| match connective {
+        Connective::And => format!("({})", texts.join(" AND ")),
+        Connective::Or => format!("({})", texts.join(" OR ")),
+        Connective::Not => format!("(NOT {})", texts.join(" ")),
+    };
+    take(predicate, &leaf, &connect)
 }
 
 /// The text of a predicate on one column, and whether it is exact.

@@ -42,7 +42,7 @@ fn passing(scan: &Scan, part: &Part, more: Option<String>) -> Result<String> {
     for filter in &scan.filters {
         let sent = pushdown::sent(&scan.columns, filter)
             .map_err(|reason| Error::internal(format!("a filter was taken over that cannot be sent: {reason}")))?;
-        conditions.push(sent.text);
+        conditions.push(sent.form);
     }
     conditions.extend(more);
     Ok(if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) })

@@ -16,6 +16,7 @@ mod refusal;
 mod scan;
 mod split;
 mod table;
+mod take;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use scan::{
 };
 pub use split::{Guard, ReadContext, ReadCounters, Split, Splits};
 pub use table::{Column, ColumnStatistics, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
+pub use take::{Connective, Taken, inwards, take};
 
 /// Rows on their way out of a source. Dropping the stream cancels the work in the source.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -190,7 +192,8 @@ pub trait Write: Send + Sync {
     async fn create_table(&self, name: &TableName, schema: SchemaRef) -> Result<()>;
     /// Drops a table. Errors: `NOT_FOUND`.
     async fn drop_table(&self, name: &TableName) -> Result<()>;
-    /// Appends rows and returns how many; all of them or, after an error, none.
+    /// Appends rows and returns how many; all of them or, after an error, none. A source that cannot take rows back
+    /// says in the error's detail how many it keeps.
     async fn insert(&self, name: &TableName, rows: BatchStream) -> Result<u64>;
     /// Removes the rows that pass the filters of a scan, which absorbed them *exactly* and nothing else, and returns how
     /// many; all of them or, after an error, none. Errors: `UNSUPPORTED` (the default).
