@@ -74,6 +74,9 @@ async fn columns(source: &dyn Source, catalog: &str) -> Result<Found> {
             found.push((name.clone(), at + 1, column));
         }
     }
+    fn comment(column: &Column) -> Option<&str> {
+        (!column.comment.is_empty()).then_some(column.comment.as_str())
+    }
     let nullable = |column: &Column| if column.nullable { "YES" } else { "NO" };
     Ok(vec![
         ("table_catalog", text(found.iter().map(|_| catalog))),
@@ -83,6 +86,7 @@ async fn columns(source: &dyn Source, catalog: &str) -> Result<Found> {
         ("ordinal_position", Arc::new(Int64Array::from_iter_values(found.iter().map(|row| row.1 as i64)))),
         ("is_nullable", text(found.iter().map(|row| nullable(&row.2)))),
         ("data_type", text(found.iter().map(|row| sql_type(&row.2.data_type)))),
+        ("column_comment", Arc::new(found.iter().map(|row| comment(&row.2)).collect::<StringArray>())),
     ])
 }
 

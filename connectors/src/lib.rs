@@ -54,6 +54,8 @@ pub fn builtin() -> Vec<Arc<dyn Connector>> {
         Arc::new(connector_files::Files),
         #[cfg(feature = "memory")]
         Arc::new(connector_memory::Memory),
+        #[cfg(feature = "mongodb")]
+        Arc::new(connector_mongodb::Mongodb),
         #[cfg(feature = "postgres")]
         Arc::new(connector_postgres::Postgres),
         #[cfg(feature = "tpch")]

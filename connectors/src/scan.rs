@@ -353,6 +353,7 @@ impl ExecutionPlan for ScanExec {
         let moved = Moved {
             bytes: MetricBuilder::new(&self.metrics).counter("bytes_received", partition),
             requests: MetricBuilder::new(&self.metrics).counter("requests", partition),
+            misfits: MetricBuilder::new(&self.metrics).counter("misfits", partition),
             counters,
         };
         let guard = self.guard.clone();
@@ -386,6 +387,8 @@ impl ExecutionPlan for ScanExec {
 struct Moved {
     bytes: Count,
     requests: Count,
+    /// Values that became NULL because they are not of their column's type.
+    misfits: Count,
     counters: Arc<ReadCounters>,
 }
 
@@ -393,6 +396,7 @@ impl Moved {
     fn record(&self) {
         self.bytes.add((self.counters.bytes() as usize).saturating_sub(self.bytes.value()));
         self.requests.add((self.counters.requests() as usize).saturating_sub(self.requests.value()));
+        self.misfits.add((self.counters.misfits() as usize).saturating_sub(self.misfits.value()));
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn columns(command: &Statement) -> Option<&'static [&'static str]> {
         Statement::ShowCatalogs { .. } => Some(&["catalog", "connector", "state", "error"]),
         Statement::ShowSchemas { .. } => Some(&["schema"]),
         Statement::ShowTables { .. } => Some(&["table"]),
-        Statement::ShowColumns { .. } => Some(&["column", "type", "nullable"]),
+        Statement::ShowColumns { .. } => Some(&["column", "type", "nullable", "comment"]),
         Statement::ShowSetting { .. } => Some(&["name", "value"]),
         _ => None,
     }

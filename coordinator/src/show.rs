@@ -85,7 +85,8 @@ pub(crate) async fn tables(catalog: &Catalog, schema: &str, pattern: Option<&str
 pub(crate) fn columns(table: &Resolved) -> Vec<Vec<Option<String>>> {
     let row = |column: &connector_spi::Column| {
         let nullable = if column.nullable { "YES" } else { "NO" };
-        vec![Some(column.name.clone()), Some(sql_type(&column.data_type)), Some(nullable.to_owned())]
+        let comment = (!column.comment.is_empty()).then(|| column.comment.clone());
+        vec![Some(column.name.clone()), Some(sql_type(&column.data_type)), Some(nullable.to_owned()), comment]
     };
     table.table.columns.iter().map(row).collect()
 }

@@ -70,6 +70,20 @@ s3_pid() {
     grep -qs "$state/s3/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
 }
 
+mongodb_pid() {
+    local pid
+    pid=$(cat "$state/mongodb/pid" 2>/dev/null) && [ -n "$pid" ] || return 1
+    grep -qs "$state/mongodb/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
+}
+
+mongodb_answers() {
+    timeout 20 "$state/venv/bin/python" - "$1" 2>/dev/null <<'PYTHON'
+import sys, pymongo
+client = pymongo.MongoClient(f"mongodb://127.0.0.1:{sys.argv[1]}/?directConnection=true", serverSelectionTimeoutMS=2000)
+sys.exit(client.admin.command("ping")["ok"] != 1.0)
+PYTHON
+}
+
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
 stop_postgres() {
@@ -84,6 +98,14 @@ stop_s3() {
     local pid
     pid=$(s3_pid) || return 0
     say "stopping the S3 server"
+    kill -TERM "$pid" 2>/dev/null || return 0
+    wait_until 15 gone "$pid" || { kill -KILL "$pid" 2>/dev/null; wait_until 5 gone "$pid" || true; }
+}
+
+stop_mongodb() {
+    local pid
+    pid=$(mongodb_pid) || return 0
+    say "stopping the MongoDB server"
     kill -TERM "$pid" 2>/dev/null || return 0
     wait_until 15 gone "$pid" || { kill -KILL "$pid" 2>/dev/null; wait_until 5 gone "$pid" || true; }
 }

@@ -11,7 +11,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
 /// Cases under these folders need the servers of `servers/up`.
-const NEED_SERVERS: [&str; 4] = ["federation/", "connectors/postgres/", "connectors/s3/", "errors/server/"];
+const NEED_SERVERS: [&str; 5] =
+    ["federation/", "connectors/mongodb/", "connectors/postgres/", "connectors/s3/", "errors/server/"];
 
 /// One of the two shapes; started by the first case that needs it.
 struct Shape {
@@ -47,6 +48,7 @@ fn main() -> Result<()> {
     let folder = root().join("sql-tests/cases");
     let shapes = [Shape::new("local", 0), Shape::new("cluster", 3)];
     let servers = std::env::var_os("TRIBUTARY_TEST_POSTGRES_URL").is_some()
+        && std::env::var_os("TRIBUTARY_TEST_MONGODB_URL").is_some()
         && std::env::var_os("TRIBUTARY_TEST_S3_ENDPOINT").is_some();
     let strict = std::env::var_os("CI").is_some();
     let mut trials = Vec::new();

@@ -62,6 +62,7 @@ pub struct ReadContext {
 pub struct ReadCounters {
     bytes: AtomicU64,
     requests: AtomicU64,
+    misfits: AtomicU64,
 }
 
 impl ReadCounters {
@@ -75,9 +76,19 @@ impl ReadCounters {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts values that became NULL because they are not of their column's type, where the catalog wants it so.
+    pub fn add_misfits(&self, values: u64) {
+        self.misfits.fetch_add(values, Ordering::Relaxed);
+    }
+
     /// Bytes received so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Values that did not fit, so far.
+    pub fn misfits(&self) -> u64 {
+        self.misfits.load(Ordering::Relaxed)
     }
 
     /// Requests sent so far.

@@ -67,12 +67,22 @@ pub struct Column {
     pub nullable: bool,
     /// The source's own facts about the column (type, collation, …) in a form private to the connector.
     pub native: String,
+    /// What the source says of the column, for people; it does not travel.
+    #[serde(skip)]
+    pub comment: String,
 }
 
 impl Column {
     /// A column without facts of its own.
     pub fn new(name: impl Into<String>, data_type: DataType, nullable: bool) -> Self {
-        Self { name: name.into(), data_type, nullable, native: String::new() }
+        Self { name: name.into(), data_type, nullable, native: String::new(), comment: String::new() }
+    }
+
+    /// The same column with a comment.
+    #[must_use]
+    pub fn with_comment(mut self, comment: impl Into<String>) -> Self {
+        self.comment = comment.into();
+        self
     }
 
     /// The same column with the source's own facts.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int64Type, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType, UInt64Type,
+    TimestampMicrosecondType, TimestampMillisecondType, UInt64Type,
 };
 
 use super::{Answer, Outcome, Random, Subject, Tally, difference, numbers};
@@ -162,6 +162,10 @@ fn literal(column: &dyn Array, row: usize) -> Option<Literal> {
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let value = column.as_primitive::<TimestampMicrosecondType>().value(row);
             Literal::Timestamp { value, unit: TimeUnit::Microsecond, zone: zone.as_deref().map(str::to_owned) }
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, zone) => {
+            let value = column.as_primitive::<TimestampMillisecondType>().value(row);
+            Literal::Timestamp { value, unit: TimeUnit::Millisecond, zone: zone.as_deref().map(str::to_owned) }
         }
         _ => return None,
     })

@@ -1,0 +1,232 @@
+//! What MongoDB may take over: a proof for each kind of column and operator, or a refusal.
+//!
+//! A document is as the schema says, or its value is an error wherever it is read; what is said here of a kind holds for
+//! documents that are. Where misfits are NULL, nothing is exact.
+
+use bson::{Bson, Document, doc};
+use connector_spi::{
+    Absorbed, Column, Comparison, Connective, Literal, Op, Predicate, Refusal, RefusalCode, Scan, SortKey, Taken,
+    inwards, take,
+};
+
+use crate::aggregate;
+use crate::like;
+use crate::metadata::Facts;
+use crate::types::Kind;
+use crate::value::{Value, value};
+
+/// A filter with more values is applied by the engine alone: a command is 16 MB long at most.
+const LONGEST_LIST: usize = 50_000;
+const LONGEST_BYTES: usize = 8 << 20;
+
+pub(crate) const TAKEN: Refusal = Refusal::new(RefusalCode::Order, "the scan has a limit or groups already");
+pub(crate) const MISFITS: Refusal =
+    Refusal::new(RefusalCode::Type, "values that do not fit are NULL here").remedy("set on_misfit = 'error'");
+pub(crate) const UNTYPED: Refusal = Refusal::new(RefusalCode::Type, "the column's type is not known");
+const PATH: Refusal = Refusal::new(RefusalCode::Expression, "the field's name would be a path or an operator there");
+const ORDER: Refusal = Refusal::new(RefusalCode::Type, "values of the type have another order in MongoDB");
+const TOO_LARGE: Refusal = Refusal::new(RefusalCode::Size, "the filter is larger than MongoDB takes");
+
+/// Whether a filter, an order or groups would come too late.
+pub(crate) fn is_taken(scan: &Scan) -> bool {
+    scan.limit.is_some() || scan.aggregation.is_some()
+}
+
+/// The answer to an offered operation; pure.
+pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
+    match op {
+        Op::Columns(_) | Op::Limit(_) if scan.aggregation.is_some() => {
+            Absorbed::No(Refusal::new(RefusalCode::Order, "the scan has groups already"))
+        }
+        Op::Columns(columns) if columns.iter().any(|at| *at >= scan.columns.len()) => Absorbed::No(UNTYPED),
+        Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
+        Op::Limit(limit) if i64::try_from(*limit).is_err() => Absorbed::No(TOO_LARGE),
+        Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
+        // The limit would then count the documents that pass, and a group is no document.
+        Op::Filter(_) if is_taken(scan) => Absorbed::No(TAKEN),
+        Op::Filter(_) | Op::Top { .. } | Op::Aggregate(_) if is_foreign(scan) => {
+            Absorbed::No(Refusal::new(RefusalCode::Collation, "the view compares texts by the rules of a language"))
+        }
+        Op::Filter(predicate) => match sent(&scan.columns, predicate) {
+            Err(reason) => Absorbed::No(reason),
+            Ok(taken) if size(&taken.form) > LONGEST_BYTES => Absorbed::No(TOO_LARGE),
+            Ok(Taken { kept, exact: true, .. }) if !Facts::read(&scan.native).lenient => {
+                Absorbed::Exact(scan.with_filter(kept))
+            }
+            Ok(Taken { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
+        },
+        Op::Top { order, limit } => match order.iter().find_map(|key| unordered(scan, key)) {
+            _ if is_taken(scan) => Absorbed::No(TAKEN),
+            _ if Facts::read(&scan.native).lenient => Absorbed::No(MISFITS),
+            _ if i64::try_from(*limit).is_err() => Absorbed::No(TOO_LARGE),
+            Some(reason) => Absorbed::No(reason),
+            None => Absorbed::Exact(scan.with_top(order.clone(), *limit)),
+        },
+        Op::Aggregate(aggregation) => match aggregate::doubt(scan, aggregation) {
+            Some(reason) => Absorbed::No(reason),
+            None => Absorbed::Exact(scan.with_aggregation(aggregation.clone())),
+        },
+        Op::Join(_) => Absorbed::No(Refusal::new(RefusalCode::Source, "joins are made here")),
+        _ => Absorbed::No(Refusal::new(RefusalCode::Source, "not known to the connector")),
+    }
+}
+
+fn is_foreign(scan: &Scan) -> bool {
+    let facts = Facts::read(&scan.native);
+    facts.collated && !facts.stored
+}
+
+fn size(document: &Document) -> usize {
+    bson::RawDocumentBuf::try_from(document).map_or(usize::MAX, |raw| raw.as_bytes().len())
+}
+
+/// Why MongoDB cannot sort by a key as the engine does; none where it can.
+fn unordered(scan: &Scan, key: &SortKey) -> Option<Refusal> {
+    let column = scan.columns.get(key.column)?;
+    match (path(&column.name), Kind::of_column(column)) {
+        (Err(refusal), _) => Some(refusal),
+        (_, Ok(kind)) if is_ordered(&kind) => None,
+        (_, Ok(_)) => Some(ORDER),
+        _ => Some(UNTYPED),
+    }
+}
+
+/// Whether the order of the kind's values is that of their Arrow values.
+pub(crate) fn is_ordered(kind: &Kind) -> bool {
+    match kind {
+        Kind::Bool | Kind::Int | Kind::Long | Kind::Decimal { .. } | Kind::Text => true,
+        Kind::Instant | Kind::Wall | Kind::Date | Kind::Time => true,
+        // In lower case, at fixed places, both sort as their bytes do.
+        Kind::ObjectId | Kind::Uuid => true,
+        // NaN is the smallest there; binaries sort by their length first.
+        Kind::Real | Kind::Double | Kind::Binary => false,
+        Kind::Json | Kind::List(_) | Kind::Struct(_) => false,
+    }
+}
+
+/// A field's name as a path of one step. Errors: it would be read as something else.
+pub(crate) fn path(name: &str) -> Result<&str, Refusal> {
+    match name.is_empty() || name.contains('.') || name.starts_with('$') || name.contains('\0') {
+        true => Err(PATH),
+        false => Ok(name),
+    }
+}
+
+/// The filter of a predicate, and what it proves. The only place that decides: what `absorb` takes over is what is sent.
+pub(crate) fn sent(columns: &[Column], predicate: &Predicate) -> Result<Taken<Document>, Refusal> {
+    let connect = |connective, parts: Vec<Document>| match connective {
+        Connective::And => doc! { "$and": parts },
+        Connective::Or => doc! { "$or": parts },
+        // Never asked for: every NOT was moved inwards, since MongoDB's own keeps what is NULL.
+        Connective::Not => doc! { "$nor": parts },
+    };
+    take(&inwards(predicate), &|leaf| condition(columns, leaf), &connect)
+}
+
+/// The filter of a condition on one column, and whether it is exact.
+fn condition(columns: &[Column], leaf: &Predicate) -> Result<(Document, bool), Refusal> {
+    let find = |at: usize| {
+        let column = columns.get(at).ok_or(UNTYPED)?;
+        Ok::<_, Refusal>((path(&column.name)?, Kind::of_column(column).map_err(|_| UNTYPED)?))
+    };
+    match leaf {
+        Predicate::Compare { column, op, value } => {
+            let (name, kind) = find(*column)?;
+            comparison(name, &kind, *op, value)
+        }
+        Predicate::In { column, values, negated } => {
+            let (name, kind) = find(*column)?;
+            membership(name, &kind, values, *negated)
+        }
+        Predicate::Null { column, negated } => {
+            let (name, kind) = find(*column)?;
+            Ok(null(name, &kind, *negated))
+        }
+        Predicate::Like { column, .. } => {
+            let (name, kind) = find(*column)?;
+            like::condition(name, &kind, leaf)
+        }
+        _ => Err(Refusal::new(RefusalCode::Source, "not known to the connector")),
+    }
+}
+
+/// A field that is missing is NULL as well.
+fn null(name: &str, kind: &Kind, negated: bool) -> (Document, bool) {
+    match (kind, negated) {
+        // An array with a null in it also matches null, and is none.
+        (Kind::Json | Kind::List(_), false) => (doc! { name: Bson::Null }, false),
+        (Kind::Json | Kind::List(_), true) => {
+            let there = doc! { name: { "$ne": Bson::Null } };
+            (doc! { "$or": [there, { name: { "$type": ["array", "undefined"] } }] }, false)
+        }
+        (_, false) => (doc! { name: Bson::Null }, true),
+        (_, true) => (doc! { name: { "$ne": Bson::Null } }, true),
+    }
+}
+
+fn nothing() -> Document {
+    doc! { "_id": { "$in": [] } }
+}
+
+fn comparison(name: &str, kind: &Kind, op: Comparison, literal: &Literal) -> Result<(Document, bool), Refusal> {
+    let value = match value(kind, literal)? {
+        Value::Is(value) => value,
+        Value::Nothing => {
+            return match op {
+                Comparison::Eq => Ok((nothing(), true)),
+                Comparison::NotEq => Ok(null(name, kind, true)),
+                _ => Err(Refusal::new(RefusalCode::Value, "the value is not of the column's form")),
+            };
+        }
+    };
+    let equality = matches!(op, Comparison::Eq | Comparison::NotEq);
+    let float = matches!(kind, Kind::Double | Kind::Real);
+    if !equality && !float && !is_ordered(kind) {
+        return Err(ORDER);
+    }
+    // -0.0 and 0.0 are equal there; NaN is greatest here, and neither greater nor less there.
+    let zero = matches!(literal, Literal::Float(value) if *value == 0.0);
+    let sign = match op {
+        Comparison::NotEq if zero => {
+            return Err(Refusal::new(RefusalCode::Type, "-0.0 and 0.0 are different here and equal in MongoDB"));
+        }
+        Comparison::Eq => "$eq",
+        Comparison::NotEq => {
+            return Ok((doc! { "$and": [{ name: { "$ne": value } }, { name: { "$ne": Bson::Null } }] }, !float));
+        }
+        Comparison::Lt if zero => "$lte",
+        Comparison::Gt if zero => "$gte",
+        Comparison::Lt => "$lt",
+        Comparison::LtEq => "$lte",
+        Comparison::Gt => "$gt",
+        Comparison::GtEq => "$gte",
+    };
+    let plain = doc! { name: { sign: value } };
+    Ok(match sign {
+        "$gt" | "$gte" if float => (doc! { "$or": [plain, { name: f64::NAN }] }, false),
+        _ => (plain, !float),
+    })
+}
+
+fn membership(name: &str, kind: &Kind, values: &[Literal], negated: bool) -> Result<(Document, bool), Refusal> {
+    if values.len() > LONGEST_LIST {
+        return Err(Refusal::new(RefusalCode::Size, "the list is longer than 50000 values"));
+    }
+    let float = matches!(kind, Kind::Double | Kind::Real);
+    if float && negated && values.iter().any(|value| matches!(value, Literal::Float(0.0))) {
+        return Err(Refusal::new(RefusalCode::Type, "-0.0 and 0.0 are different here and equal in MongoDB"));
+    }
+    let mut list = Vec::with_capacity(values.len());
+    for literal in values {
+        if let Value::Is(value) = value(kind, literal)? {
+            list.push(value);
+        }
+    }
+    Ok(match negated {
+        true => {
+            list.push(Bson::Null);
+            (doc! { name: { "$nin": list } }, !float)
+        }
+        false => (doc! { name: { "$in": list } }, !float),
+    })
+}

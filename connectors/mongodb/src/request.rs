@@ -1,0 +1,199 @@
+//! A scan as the command that MongoDB is sent: a find, or an aggregation where groups, an order with NULL last, or a number are wanted.
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use connector_spi::{Error, Result, Scan, SortKey};
+
+use crate::aggregate;
+use crate::json;
+use crate::metadata::Facts;
+use crate::pushdown::{path, sent};
+
+/// A range of `_id`, which no type of `_id` falls out of: from `min` on, up to before `max`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) min: Option<Bson>,
+    pub(crate) max: Option<Bson>,
+}
+
+impl Part {
+    fn is_whole(&self) -> bool {
+        self.min.is_none() && self.max.is_none()
+    }
+
+    /// As an expression: comparisons of a query would leave other types of `_id` out.
+    fn expression(&self) -> Document {
+        let literal = |value: &Bson| doc! { "$literal": value.clone() };
+        let from = self.min.as_ref().map(|min| doc! { "$gte": ["$_id", literal(min)] });
+        let to = self.max.as_ref().map(|max| doc! { "$lt": ["$_id", literal(max)] });
+        doc! { "$expr": { "$and": from.into_iter().chain(to).collect::<Vec<_>>() } }
+    }
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Request {
+    Find { filter: Document, projection: Option<Document>, sort: Option<Document>, limit: Option<i64>, part: Part },
+    Aggregate { pipeline: Vec<Document>, by_id: bool },
+}
+
+/// The fields of added keys: no document has them, and nobody sees them.
+const NULLS: &str = "tributary nulls ";
+
+impl Request {
+    /// The command for a part of a scan. Errors: `INTERNAL` for what `absorb` did not take over.
+    pub(crate) fn of(scan: &Scan, part: &Part) -> Result<Self> {
+        let facts = Facts::read(&scan.native);
+        let mut filters = Vec::with_capacity(scan.filters.len() + 1);
+        for predicate in &scan.filters {
+            let taken = sent(&scan.columns, predicate).map_err(|refusal| {
+                Error::internal(format!("a filter was taken over that MongoDB cannot apply: {}", refusal.text))
+            })?;
+            filters.push(taken.form);
+        }
+        let inner = inner(&facts)?;
+        let limit = limit(scan)?;
+        let counted = scan.aggregation.is_none() && scan.projection.is_empty();
+        let natural = scan.order.iter().all(|key| is_natural(scan, key));
+        if inner.is_none() && scan.aggregation.is_none() && !counted && natural {
+            let sort = (!scan.order.is_empty()).then(|| sort(scan));
+            // With an order the range is a condition, so that another index may give the order.
+            let (filter, part) = match sort {
+                Some(_) if !part.is_whole() => (with(filters, part), Part::default()),
+                _ => (with(filters, &Part::default()), part.clone()),
+            };
+            return Ok(Self::Find { filter, projection: projection(scan, &facts), sort, limit, part });
+        }
+        let mut pipeline = inner.unwrap_or_default();
+        let filter = with(filters, part);
+        let by_id = pipeline.is_empty() && facts.ranges && (!part.is_whole() || counted && filter.is_empty());
+        if !filter.is_empty() {
+            pipeline.push(doc! { "$match": filter });
+        }
+        if let Some(aggregation) = &scan.aggregation {
+            pipeline.extend(aggregate::stages(scan, aggregation)?);
+            return Ok(Self::Aggregate { pipeline, by_id });
+        }
+        if !scan.order.is_empty() {
+            pipeline.extend(ordered(scan));
+        }
+        if let Some(limit) = limit {
+            pipeline.push(doc! { "$limit": limit });
+        }
+        match counted {
+            true => pipeline.push(doc! { "$count": "rows" }),
+            false => pipeline.extend(projection(scan, &facts).map(|fields| doc! { "$project": fields })),
+        }
+        Ok(Self::Aggregate { pipeline, by_id })
+    }
+
+    /// The command as JSON, for EXPLAIN.
+    pub(crate) fn text(&self, collection: &str) -> String {
+        let mut command = Document::new();
+        match self {
+            Self::Find { filter, projection, sort, limit, part } => {
+                command.insert("find", collection);
+                command.insert("filter", filter.clone());
+                command.extend(projection.clone().map(|fields| ("projection".to_owned(), Bson::Document(fields))));
+                command.extend(sort.clone().map(|keys| ("sort".to_owned(), Bson::Document(keys))));
+                command.extend(limit.map(|limit| ("limit".to_owned(), Bson::Int64(limit))));
+                for (name, bound) in [("min", &part.min), ("max", &part.max)] {
+                    command.extend(bound.clone().map(|id| (name.to_owned(), Bson::Document(doc! { "_id": id }))));
+                }
+            }
+            Self::Aggregate { pipeline, .. } => {
+                command.insert("aggregate", collection);
+                command.insert("pipeline", pipeline.clone());
+            }
+        }
+        let raw = RawDocumentBuf::try_from(&command).ok();
+        raw.and_then(|raw| json::text(bson::RawBsonRef::Document(&raw)).ok()).unwrap_or_default()
+    }
+}
+
+/// The pipeline of a query in MongoDB's own language.
+fn inner(facts: &Facts) -> Result<Option<Vec<Document>>> {
+    let Some(text) = &facts.pipeline else { return Ok(None) };
+    let wrong = |cause: String| Error::internal(format!("a pipeline that was taken cannot be read: {cause}"));
+    crate::passthrough::pipeline(text).map(Some).map_err(|error| wrong(error.to_string()))
+}
+
+fn limit(scan: &Scan) -> Result<Option<i64>> {
+    let number = |limit| i64::try_from(limit).map_err(|_| Error::internal("a limit beyond 64 bits"));
+    scan.limit.map(number).transpose()
+}
+
+/// All conditions, and the range where it is no condition of the index's own.
+fn with(mut filters: Vec<Document>, part: &Part) -> Document {
+    if !part.is_whole() {
+        filters.push(part.expression());
+    }
+    match filters.len() {
+        0 => Document::new(),
+        1 => filters.remove(0),
+        _ => doc! { "$and": filters },
+    }
+}
+
+/// Whether MongoDB's own order of a key is the wanted one: it takes NULL for the smallest.
+fn is_natural(scan: &Scan, key: &SortKey) -> bool {
+    let id = scan.columns.get(key.column).is_some_and(|column| column.name == "_id");
+    key.descending != key.nulls_first || id && Facts::read(&scan.native).stored && is_object_id(scan, key)
+}
+
+/// Such an `_id` is never NULL.
+fn is_object_id(scan: &Scan, key: &SortKey) -> bool {
+    let column = scan.columns.get(key.column);
+    column.and_then(|column| crate::types::Kind::of_column(column).ok()) == Some(crate::types::Kind::ObjectId)
+}
+
+fn sort(scan: &Scan) -> Document {
+    let key = |key: &SortKey| (scan.columns[key.column].name.clone(), Bson::Int32(if key.descending { -1 } else { 1 }));
+    let mut sort = Document::new();
+    for (name, direction) in scan.order.iter().map(key) {
+        // A name twice would take the place of the first.
+        if !sort.contains_key(&name) {
+            sort.insert(name, direction);
+        }
+    }
+    sort
+}
+
+/// The first rows in an order, by a key before each key that says whether it is NULL.
+fn ordered(scan: &Scan) -> Vec<Document> {
+    let mut added = Document::new();
+    let mut sort = Document::new();
+    for (at, key) in scan.order.iter().enumerate() {
+        let name = &scan.columns[key.column].name;
+        if sort.contains_key(name) {
+            continue;
+        }
+        if !is_natural(scan, key) {
+            let there = doc! { "$gt": [format!("${name}"), Bson::Null] };
+            added.insert(format!("{NULLS}{at}"), doc! { "$cond": [there, 0, 1] });
+            sort.insert(format!("{NULLS}{at}"), if key.nulls_first { -1 } else { 1 });
+        }
+        sort.insert(name, if key.descending { -1 } else { 1 });
+    }
+    let set = (!added.is_empty()).then(|| doc! { "$set": added });
+    set.into_iter().chain([doc! { "$sort": sort }]).collect()
+}
+
+/// The fields that are read; none where whole documents are, because a name would be a path, or all is wanted.
+fn projection(scan: &Scan, facts: &Facts) -> Option<Document> {
+    let mut fields = Document::new();
+    for at in &scan.projection {
+        let name = &scan.columns[*at].name;
+        if facts.whole.as_ref() == Some(name) || path(name).is_err() {
+            return match scan.order.is_empty() {
+                true => None,
+                // What was added for the order is taken away again.
+                false => Some((0..scan.order.len()).map(|at| (format!("{NULLS}{at}"), Bson::Int32(0))).collect()),
+            };
+        }
+        fields.insert(name, 1);
+    }
+    if !fields.contains_key("_id") {
+        fields.insert("_id", 0);
+    }
+    Some(fields)
+}

@@ -1,0 +1,272 @@
+//! Documents as they are found in the wild.
+
+use bson::oid::ObjectId;
+use bson::spec::BinarySubtype;
+use bson::{Binary, Bson, DateTime, Document, RawDocumentBuf, Timestamp, doc};
+use connector_spi::conformance::{self, Subject};
+use connector_spi::{Absorbed, Comparison, ErrorKind, Literal, Op, Predicate, Scan, SortKey};
+
+use crate::fixture::{Fixture, all, fixture, open, read, scan};
+
+fn at(scan: &Scan, name: &str) -> usize {
+    scan.columns.iter().position(|column| column.name == name).unwrap_or_else(|| panic!("no column {name}"))
+}
+
+fn filtered(fixture: &Fixture, scan: &Scan, filter: Predicate) -> Scan {
+    match fixture.source.absorb(scan, &Op::Filter(filter)) {
+        Absorbed::Exact(scan) | Absorbed::Inexact(scan) => scan,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_id_of_any_type_is_in_exactly_one_split() {
+    let Some(fixture) = fixture("ids").await else { return };
+    let mut ids: Vec<Bson> = vec![Bson::Null, Bson::MinKey, Bson::MaxKey, Bson::Boolean(true), Bson::Boolean(false)];
+    for at in 0..600_i32 {
+        ids.push(match at % 8 {
+            0 => Bson::Int32(at),
+            1 => Bson::Int64(i64::from(at) << 33),
+            2 => Bson::Double(f64::from(at) + 0.5),
+            3 => Bson::String(format!("{at} {}", "ä".repeat(at as usize % 5))),
+            4 => Bson::ObjectId(ObjectId::from_bytes([at as u8, (at >> 8) as u8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])),
+            5 => Bson::DateTime(DateTime::from_millis(i64::from(at) * 86_400_000)),
+            6 => Bson::Document(doc! { "a": at, "b": { "c": format!("{at}") } }),
+            _ => Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: vec![at as u8; at as usize % 9 + 1] }),
+        });
+    }
+    let mut known = std::collections::HashSet::new();
+    ids.retain(|id| known.insert(format!("{id:?}")));
+    let documents: Vec<Document> = ids
+        .iter()
+        .enumerate()
+        .map(|(at, id)| doc! { "_id": id.clone(), "n": at as i64, "pad": "x".repeat(100) })
+        .collect();
+    let count = documents.len();
+    fixture.fill("t", documents).await;
+    let scan = fixture.scan("t").await;
+    let n = at(&scan, "n");
+    for wanted in [1, 2, 3, 8] {
+        let cut = fixture.source.splits(&scan, wanted).await.expect("splits");
+        assert!(cut.splits.len() == wanted || wanted > 5 && cut.splits.len() > 3, "{wanted}: {}", cut.splits.len());
+        let mut found = Vec::new();
+        for split in &cut.splits {
+            let context = crate::fixture::context(64);
+            let stream = fixture.source.read(&scan.with_projection(vec![n]), split, context).await.expect("read");
+            let batches: Vec<arrow::array::RecordBatch> =
+                futures::TryStreamExt::try_collect(stream).await.expect("read");
+            found.extend(batches.iter().flat_map(|batch| all(batch, "n")));
+        }
+        found.sort_unstable_by_key(|n| n.parse::<i64>().expect("a number"));
+        let every: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        assert_eq!(found, every, "{wanted} splits");
+    }
+    // The same with a filter, an order and groups, which ask for ranges in another way.
+    let subject_scan = scan.with_projection(vec![n]);
+    let order = vec![SortKey { column: n, descending: true, nulls_first: false }];
+    let Absorbed::Exact(top) = fixture.source.absorb(&subject_scan, &Op::Top { order, limit: 3 }) else {
+        panic!("refused")
+    };
+    let cut = fixture.source.splits(&subject_scan, 4).await.expect("splits").splits;
+    assert_eq!(cut.len(), 4);
+    let mut tops = Vec::new();
+    for split in &cut {
+        let stream = fixture.source.read(&top, split, crate::fixture::context(64)).await.expect("read");
+        let batches: Vec<arrow::array::RecordBatch> = futures::TryStreamExt::try_collect(stream).await.expect("read");
+        tops.extend(batches.iter().flat_map(|batch| all(batch, "n")).map(|n| n.parse::<usize>().expect("a number")));
+    }
+    tops.sort_unstable();
+    assert!(tops.len() == 12 && tops.ends_with(&[count - 3, count - 2, count - 1]), "{tops:?}");
+}
+
+#[tokio::test]
+async fn one_odd_document_in_a_hundred_loses_no_field_and_fails_no_query() {
+    let Some(fixture) = fixture("odd").await else { return };
+    let documents = (0..2000_i32).map(|n| {
+        let mut document = doc! { "_id": n, "price": f64::from(n) / 4.0, "name": format!("n{n}"), "at": DateTime::from_millis(i64::from(n)) };
+        if n % 100 == 37 {
+            match n / 100 % 5 {
+                0 => document.insert("price", "free"),
+                1 => document.insert("name", Bson::Null),
+                2 => document.insert("only_here", doc! { "deep": [n] }),
+                3 => document.insert("at", "yesterday"),
+                _ => document.insert("name", vec!["a", "b"]),
+            };
+        }
+        document
+    });
+    fixture.fill("t", documents.collect()).await;
+    let source = open(&fixture.url, &[("schema_sample", 2000.into())]);
+    let table = source.table(&fixture.name("t")).await.expect("described").expect("a table");
+    let comment = |name: &str| {
+        let column = table.columns.iter().find(|column| column.name == name);
+        column.unwrap_or_else(|| panic!("no column {name}")).comment.clone()
+    };
+    assert_eq!(comment("price"), "100.0 % of 2000 documents: double 1996, string 4");
+    assert_eq!(comment("name"), "100.0 % of 2000 documents: array 4, null 4, string 1992");
+    assert_eq!(comment("only_here"), "0.2 % of 2000 documents: object 4");
+    let rows = read(&*source, &scan(&*source, fixture.name("t")).await).await.expect("no error");
+    assert_eq!(rows.num_rows(), 2000);
+    let prices = all(&rows, "price");
+    assert!(prices.contains(&"\"free\"".to_owned()) && prices.contains(&"0.25".to_owned()), "{prices:?}");
+    assert!(all(&rows, "name").contains(&"[\"a\",\"b\"]".to_owned()));
+    assert!(all(&rows, "at").contains(&"{\"$date\":\"1970-01-01T00:00:00.001Z\"}".to_owned()));
+    assert_eq!(all(&rows, "only_here").iter().filter(|text| *text != "NULL").count(), 4);
+}
+
+#[tokio::test]
+async fn a_value_that_the_sample_did_not_show_is_an_error_or_a_counted_null() {
+    let Some(fixture) = fixture("misfit").await else { return };
+    let mut documents: Vec<Document> = (0..30).map(|n| doc! { "_id": n, "a": n, "s": { "x": n } }).collect();
+    documents.push(doc! { "_id": 30, "a": "thirty", "s": { "x": 1.5 } });
+    fixture.fill("t", documents).await;
+    let declared = serde_json::json!([{"collection": "t", "columns": [{"name": "a", "type": "bigint"}]}]);
+    let strict = open(&fixture.url, &[("tables", declared.clone())]);
+    let everything = scan(&*strict, fixture.name("t")).await;
+    let error = read(&*strict, &everything).await.expect_err("a misfit");
+    assert_eq!(error.kind(), ErrorKind::BadData);
+    assert_eq!(error.message(), "field \"a\" of table \"conformance_misfit.t\" holds string");
+    // Groups do not read the values; they say it all the same.
+    let a = at(&everything, "a");
+    let call = connector_spi::Call {
+        function: connector_spi::Function::Sum,
+        column: Some(a),
+        data_type: arrow::datatypes::DataType::Int64,
+    };
+    let sum = Op::Aggregate(connector_spi::Aggregation { group: Vec::new(), calls: vec![call] });
+    let Absorbed::Exact(sums) = strict.absorb(&everything, &sum) else { panic!("refused") };
+    assert_eq!(read(&*strict, &sums).await.expect_err("a misfit").kind(), ErrorKind::BadData);
+
+    let lenient = open(&fixture.url, &[("tables", declared), ("on_misfit", "null".into())]);
+    let everything = scan(&*lenient, fixture.name("t")).await;
+    assert!(matches!(lenient.absorb(&everything, &sum), Absorbed::No(_)));
+    let context = crate::fixture::context(64);
+    let split = lenient.splits(&everything, 1).await.expect("a split").splits.remove(0);
+    let stream = lenient.read(&everything, &split, context.clone()).await.expect("read");
+    let batches: Vec<arrow::array::RecordBatch> = futures::TryStreamExt::try_collect(stream).await.expect("read");
+    assert_eq!(all(&batches[0], "a").last().map(String::as_str), Some("NULL"));
+    assert_eq!(context.counters.misfits(), 1);
+    // What is NULL here is not there: nothing may rest on it.
+    let over = Predicate::Compare { column: a, op: Comparison::Gt, value: Literal::Integer(28) };
+    let Absorbed::Inexact(_) = lenient.absorb(&everything, &Op::Filter(over)) else { panic!("not inexact") };
+    let subject = Subject::of(&*lenient, "m", &fixture.name("t")).await;
+    assert!(subject.is_err(), "the first column is declared, and does not number the rows");
+}
+
+#[tokio::test]
+async fn names_that_would_be_paths_or_operators_are_names() {
+    let Some(fixture) = fixture("names").await else { return };
+    let names = ["a.b", "$a", "a$b", ".", "a.", "ä", "with space", "\"", "_", "__proto__", "$ne", "0"];
+    let mut document = doc! { "id": 1_i64 };
+    for (at, name) in names.iter().enumerate() {
+        document.insert(*name, at as i64);
+    }
+    let written = RawDocumentBuf::try_from(&document).expect("bson");
+    fixture.database.collection::<RawDocumentBuf>("t").insert_one(written).await.expect("inserted");
+    fixture.fill("t", vec![doc! { "id": 2_i64 }]).await;
+    let whole = fixture.scan("t").await;
+    for (place, name) in names.iter().enumerate() {
+        let column = at(&whole, name);
+        let one = whole.with_projection(vec![at(&whole, "id"), column]);
+        let rows = fixture.read(&one).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        assert_eq!(all(&rows, name), [place.to_string(), "NULL".to_owned()], "{name}");
+        let equal = Predicate::Compare { column, op: Comparison::Eq, value: Literal::Integer(place as i64) };
+        match fixture.source.absorb(&one, &Op::Filter(equal)) {
+            Absorbed::No(_) => assert!(name.contains('.') || name.starts_with('$'), "{name}"),
+            Absorbed::Exact(one) => assert_eq!(all(&fixture.read(&one).await.expect("read"), "id"), ["1"], "{name}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn nested_documents_are_structs_and_deep_ones_json() {
+    let Some(fixture) = fixture("nested").await else { return };
+    let deep = (0..90).fold(Bson::Int32(1), |inner, _| Bson::Document(doc! { "d": inner }));
+    let documents = vec![
+        doc! { "_id": 1, "s": { "x": 1, "l": [{ "y": "a" }, Bson::Null] }, "deep": deep },
+        doc! { "_id": 2, "s": Bson::Null },
+        doc! { "_id": 3, "s": { "l": [] } },
+    ];
+    fixture.fill("t", documents).await;
+    let rows = fixture.read(&fixture.scan("t").await).await.expect("read");
+    assert_eq!(all(&rows, "s"), ["{x: 1, l: [{y: a}, ]}", "NULL", "{x: , l: []}"]);
+    let text = all(&rows, "deep");
+    assert!(text[0].matches("{\"d\":").count() == 82 && text[1] == "NULL", "{text:?}");
+}
+
+#[tokio::test]
+async fn every_other_type_is_shown_as_extended_json() {
+    let Some(fixture) = fixture("types").await else { return };
+    let regex = bson::Regex { pattern: "a.b".try_into().expect("text"), options: "i".try_into().expect("text") };
+    let document = doc! {
+        "_id": 1, "regex": regex, "stamp": Timestamp { time: 5, increment: 6 }, "min": Bson::MinKey, "max": Bson::MaxKey,
+        "code": Bson::JavaScriptCode("f()".into()), "other": Binary { subtype: BinarySubtype::Md5, bytes: vec![1; 16] },
+        "uuid": bson::Uuid::from_bytes([0xab; 16]), "id": ObjectId::from_bytes([0xcd; 12]),
+        "decimal": "1.50".parse::<bson::Decimal128>().expect("decimal"), "bytes": Binary { subtype: BinarySubtype::Generic, bytes: vec![1, 2] },
+        "nan": "NaN".parse::<bson::Decimal128>().expect("decimal"),
+    };
+    fixture.fill("t", vec![document]).await;
+    let scan = fixture.scan("t").await;
+    let rows = fixture.read(&scan).await.expect("read");
+    let one = |name: &str| all(&rows, name).remove(0);
+    assert_eq!(one("regex"), "{\"$regularExpression\":{\"pattern\":\"a.b\",\"options\":\"i\"}}");
+    assert_eq!(one("stamp"), "{\"$timestamp\":{\"t\":5,\"i\":6}}");
+    assert_eq!((one("min"), one("max")), ("{\"$minKey\":1}".into(), "{\"$maxKey\":1}".into()));
+    assert_eq!(one("uuid"), "abababab-abab-abab-abab-abababababab");
+    assert_eq!(one("id"), "cd".repeat(12));
+    assert_eq!((one("decimal"), one("bytes")), ("1.5".into(), "0102".into()));
+    assert_eq!(one("nan"), "{\"$numberDecimal\":\"NaN\"}");
+    let id = Predicate::Compare { column: at(&scan, "id"), op: Comparison::Eq, value: Literal::Text("cd".repeat(12)) };
+    assert_eq!(fixture.read(&filtered(&fixture, &scan, id)).await.expect("read").num_rows(), 1);
+    for (column, text) in [("id", "CD".repeat(12)), ("id", "x".into()), ("uuid", "abababab".into())] {
+        let none = Predicate::Compare { column: at(&scan, column), op: Comparison::Eq, value: Literal::Text(text) };
+        assert_eq!(fixture.read(&filtered(&fixture, &scan, none)).await.expect("read").num_rows(), 0);
+    }
+}
+
+#[tokio::test]
+async fn filters_keep_the_rules_of_null_whatever_is_missing() {
+    let Some(fixture) = fixture("null").await else { return };
+    let mut documents = Vec::new();
+    for n in 0..40_i64 {
+        let mut document = doc! { "id": n, "pad": "-".repeat(200) };
+        match n % 4 {
+            0 => {}
+            1 => drop(document.insert("a", Bson::Null)),
+            _ => drop(document.insert("a", n % 7)),
+        }
+        if n % 3 > 0 {
+            document.insert("t", ["x", "X", "xy", ""][n as usize % 4]);
+        }
+        if n % 5 > 0 {
+            document.insert("f", [0.0, -0.0, f64::NAN, f64::INFINITY, 1.5][n as usize % 5]);
+        }
+        documents.push(document);
+    }
+    fixture.fill("t", documents).await;
+    // The number of a row is the first column of the suite.
+    let declared = serde_json::json!([{"collection": "t", "columns": [{"name": "id", "type": "bigint"}]}]);
+    let source = open(&fixture.url, &[("tables", declared)]);
+    let subject = Subject::of(&*source, "m", &fixture.name("t")).await.expect("read");
+    let filters = conformance::filters(&subject).await.expect("filters");
+    let trees = conformance::combinations(&subject, 11, 150).await.expect("combinations");
+    let tops = conformance::tops(&subject).await.expect("tops");
+    let groups = conformance::groups(&subject).await.expect("groups");
+    println!("filters {filters:?}, trees {trees:?}, tops {tops:?}, groups {groups:?}");
+    assert!(filters.exact > 100 && trees.exact > 20 && tops.exact > 50 && groups.exact > 10);
+}
+
+#[tokio::test]
+async fn a_whole_document_is_there_on_request_and_large_documents_are_read() {
+    let Some(fixture) = fixture("whole").await else { return };
+    let large = "y".repeat(15 << 20);
+    fixture.fill("t", vec![doc! { "_id": 1, "a": large }, doc! { "_id": 2, "b": [1] }]).await;
+    let source = open(&fixture.url, &[("document_column", "_document".into())]);
+    let everything = scan(&*source, fixture.name("t")).await;
+    let rows = read(&*source, &everything).await.expect("read");
+    let documents = all(&rows, "_document");
+    assert!(documents[0].len() > 15 << 20 && documents[1] == "{\"_id\":2,\"b\":[1]}");
+    let clash = open(&fixture.url, &[("document_column", "a".into())]);
+    assert_eq!(clash.table(&fixture.name("t")).await.expect_err("refused").kind(), ErrorKind::Invalid);
+}
