@@ -143,19 +143,42 @@ pub(crate) struct Narrowed {
 }
 
 impl Narrowed {
-    /// Offers each condition alone, so that one too long to be sent does not keep the others back.
+    /// Offers each condition alone, so that one too long to be sent does not keep the others back. A range says nothing
+    /// more of a column whose values were taken: it is theirs.
     fn offer(&mut self, predicate: Predicate, source: &dyn Source) {
-        if let Predicate::And(parts) = predicate {
-            return parts.into_iter().for_each(|part| self.offer(part, source));
+        let Predicate::And(parts) = predicate else {
+            self.take(predicate, source);
+            return;
+        };
+        let (lists, others): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|part| matches!(part, Predicate::In { .. }));
+        let mut taken = Vec::new();
+        for list in lists {
+            if let Predicate::In { column, .. } = &list {
+                let column = *column;
+                taken.extend(self.take(list, source).then_some(column));
+            }
         }
+        for other in others {
+            match &other {
+                Predicate::Compare { column, .. } if taken.contains(column) => {}
+                _ => self.offer(other, source),
+            }
+        }
+    }
+
+    /// Whether the source took one condition.
+    fn take(&mut self, predicate: Predicate, source: &dyn Source) -> bool {
         let keys = count(&predicate);
         // A group's rows are left out or kept together, so the filter may come before the groups are made.
         let aggregation = self.scan.aggregation.clone();
         let rows = Scan { aggregation: None, ..Scan::clone(&self.scan) };
-        if let Absorbed::Exact(with) | Absorbed::Inexact(with) = source.absorb(&rows, &Op::Filter(predicate)) {
-            self.scan = Arc::new(Scan { aggregation, ..with });
-            self.keys += keys;
-        }
+        let (Absorbed::Exact(with) | Absorbed::Inexact(with)) = source.absorb(&rows, &Op::Filter(predicate)) else {
+            return false;
+        };
+        self.scan = Arc::new(Scan { aggregation, ..with });
+        self.keys += keys;
+        true
     }
 }
 

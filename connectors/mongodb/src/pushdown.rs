@@ -17,6 +17,10 @@ use crate::value::{Value, value};
 
 /// A filter with more values is applied by the engine alone: a command is 16 MB long at most.
 const LONGEST_LIST: usize = 50_000;
+/// To look one value up costs about as much as to pass so many documents by.
+pub(crate) const MANY: u64 = 16;
+/// A list of no more values is always sent.
+const SHORT_LIST: usize = 1000;
 const LONGEST_BYTES: usize = 8 << 20;
 
 pub(crate) const TAKEN: Refusal = Refusal::new(RefusalCode::Order, "the scan has a limit or groups already");
@@ -47,6 +51,9 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         Op::Filter(_) | Op::Top { .. } | Op::Aggregate(_) if is_foreign(scan) => {
             Absorbed::No(Refusal::new(RefusalCode::Collation, "the view compares texts by the rules of a language"))
         }
+        Op::Filter(Predicate::In { values, .. }) if is_costly(scan, values.len()) => {
+            Absorbed::No(Refusal::new(RefusalCode::Cost, "the list is long for the number of documents"))
+        }
         Op::Filter(predicate) => match sent(&scan.columns, predicate) {
             Err(reason) => Absorbed::No(reason),
             Ok(taken) if size(&taken.form) > LONGEST_BYTES => Absorbed::No(TOO_LARGE),
@@ -69,6 +76,11 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         Op::Join(_) => Absorbed::No(Refusal::new(RefusalCode::Source, "joins are made here")),
         _ => Absorbed::No(Refusal::new(RefusalCode::Source, "not known to the connector")),
     }
+}
+
+/// A long list that lets much through: to look each document up in it costs more than it keeps away.
+fn is_costly(scan: &Scan, values: usize) -> bool {
+    values > SHORT_LIST && Facts::read(&scan.native).rows.is_some_and(|rows| values as u64 > rows / MANY)
 }
 
 fn is_foreign(scan: &Scan) -> bool {
@@ -115,12 +127,42 @@ pub(crate) fn path(name: &str) -> Result<&str, Refusal> {
 /// The filter of a predicate, and what it proves. The only place that decides: what `absorb` takes over is what is sent.
 pub(crate) fn sent(columns: &[Column], predicate: &Predicate) -> Result<Taken<Document>, Refusal> {
     let connect = |connective, parts: Vec<Document>| match connective {
-        Connective::And => doc! { "$and": parts },
+        Connective::And => all(parts),
         Connective::Or => doc! { "$or": parts },
         // Never asked for: every NOT was moved inwards, since MongoDB's own keeps what is NULL.
         Connective::Not => doc! { "$nor": parts },
     };
     take(&inwards(predicate), &|leaf| condition(columns, leaf), &connect)
+}
+
+/// What passes all of these: one document where no name is there twice, which every planner reads best, else `$and`.
+pub(crate) fn all(parts: Vec<Document>) -> Document {
+    let (mut whole, mut rest) = (Document::new(), Vec::new());
+    for part in parts {
+        for (name, value) in part {
+            match (whole.get_mut(&name), value) {
+                (None, value) if !name.starts_with('$') => drop(whole.insert(name, value)),
+                (Some(Bson::Document(known)), Bson::Document(more)) if different_operators(known, &more) => {
+                    known.extend(more);
+                }
+                (_, value) => rest.push(doc! { name: value }),
+            }
+        }
+    }
+    match (rest.len(), whole.is_empty()) {
+        (0, _) => whole,
+        (1, true) => rest.remove(0),
+        _ => {
+            whole.insert("$and", rest);
+            whole
+        }
+    }
+}
+
+/// Whether both are conditions, and no operator is in both: the later would take the place of the first.
+fn different_operators(one: &Document, other: &Document) -> bool {
+    let operators = |document: &Document| !document.is_empty() && document.keys().all(|key| key.starts_with('$'));
+    operators(one) && operators(other) && other.keys().all(|key| !one.contains_key(key))
 }
 
 /// The filter of a condition on one column, and whether it is exact.
@@ -192,7 +234,7 @@ fn comparison(name: &str, kind: &Kind, op: Comparison, literal: &Literal) -> Res
         }
         Comparison::Eq => "$eq",
         Comparison::NotEq => {
-            return Ok((doc! { "$and": [{ name: { "$ne": value } }, { name: { "$ne": Bson::Null } }] }, !float));
+            return Ok((doc! { name: { "$nin": [value, Bson::Null] } }, !float));
         }
         Comparison::Lt if zero => "$lte",
         Comparison::Gt if zero => "$gte",
@@ -229,4 +271,38 @@ fn membership(name: &str, kind: &Kind, values: &[Literal], negated: bool) -> Res
         }
         false => (doc! { name: { "$in": list } }, !float),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_one_document_unless_one_would_hide_another() {
+        let cases = [
+            (vec![doc! { "a": 1 }], r#"{ "a": 1 }"#),
+            (
+                vec![doc! { "a": { "$gt": 1 } }, doc! { "a": { "$lt": 5 } }, doc! { "b": 2 }],
+                r#"{ "a": { "$gt": 1, "$lt": 5 }, "b": 2 }"#,
+            ),
+            (
+                vec![doc! { "a": { "$gt": 1 } }, doc! { "a": { "$gt": 2 } }],
+                r#"{ "a": { "$gt": 1 }, "$and": [{ "a": { "$gt": 2 } }] }"#,
+            ),
+            (vec![doc! { "a": 1 }, doc! { "a": { "$lt": 5 } }], r#"{ "a": 1, "$and": [{ "a": { "$lt": 5 } }] }"#),
+            (
+                vec![doc! { "a": { "x": 1 } }, doc! { "a": { "$lt": 5 } }],
+                r#"{ "a": { "x": 1 }, "$and": [{ "a": { "$lt": 5 } }] }"#,
+            ),
+            (
+                vec![doc! { "$or": [{ "a": 1 }] }, doc! { "$or": [{ "b": 1 }] }],
+                r#"{ "$and": [{ "$or": [{ "a": 1 }] }, { "$or": [{ "b": 1 }] }] }"#,
+            ),
+            (vec![doc! { "$expr": { "x": 1 } }], r#"{ "$expr": { "x": 1 } }"#),
+            (vec![], "{  }"),
+        ];
+        for (parts, wanted) in cases {
+            assert_eq!(all(parts).to_string().replace("{}", "{  }"), wanted);
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! A scan as the command that MongoDB is sent: a find, or an aggregation where groups, an order with NULL last, or a number are wanted.
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
-use connector_spi::{Error, Result, Scan, SortKey};
+use connector_spi::{Comparison, Error, Predicate, Result, Scan, SortKey};
 
 use crate::aggregate;
 use crate::json;
 use crate::metadata::Facts;
-use crate::pushdown::{path, sent};
+use crate::pushdown::{MANY, all, path, sent};
 
 /// A range of `_id`, which no type of `_id` falls out of: from `min` on, up to before `max`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,16 +56,19 @@ impl Request {
         let natural = scan.order.iter().all(|key| is_natural(scan, key));
         if inner.is_none() && scan.aggregation.is_none() && !counted && natural {
             let sort = (!scan.order.is_empty()).then(|| sort(scan));
-            // With an order the range is a condition, so that another index may give the order.
-            let (filter, part) = match sort {
-                Some(_) if !part.is_whole() => (with(filters, part), Part::default()),
-                _ => (with(filters, &Part::default()), part.clone()),
+            // With an order, or values of an indexed field, the range is a condition, so that another index may serve.
+            let other = sort.is_some() || scan.filters.iter().any(|filter| is_served(scan, &facts, filter));
+            let (filter, part) = match other && !part.is_whole() {
+                true => (with(filters, part), Part::default()),
+                false => (with(filters, &Part::default()), part.clone()),
             };
             return Ok(Self::Find { filter, projection: projection(scan, &facts), sort, limit, part });
         }
         let mut pipeline = inner.unwrap_or_default();
         let filter = with(filters, part);
-        let by_id = pipeline.is_empty() && facts.ranges && (!part.is_whole() || counted && filter.is_empty());
+        let served = scan.filters.iter().any(|filter| is_served(scan, &facts, filter));
+        let ranged = !part.is_whole() && !served;
+        let by_id = pipeline.is_empty() && facts.ranges && (ranged || counted && filter.is_empty());
         if !filter.is_empty() {
             pipeline.push(doc! { "$match": filter });
         }
@@ -110,6 +113,19 @@ impl Request {
     }
 }
 
+/// Whether an index finds what passes: a value, or a few values, of a field that it begins with.
+pub(crate) fn is_served(scan: &Scan, facts: &Facts, filter: &Predicate) -> bool {
+    let indexed = |at: &usize| scan.columns.get(*at).is_some_and(|column| facts.indexed.contains(&column.name));
+    match filter {
+        Predicate::Compare { column, op: Comparison::Eq, .. } => indexed(column),
+        Predicate::In { column, values, negated: false } => {
+            indexed(column) && facts.rows.is_none_or(|rows| values.len() as u64 <= rows / MANY)
+        }
+        Predicate::And(parts) => parts.iter().any(|part| is_served(scan, facts, part)),
+        _ => false,
+    }
+}
+
 /// The pipeline of a query in MongoDB's own language.
 fn inner(facts: &Facts) -> Result<Option<Vec<Document>>> {
     let Some(text) = &facts.pipeline else { return Ok(None) };
@@ -127,11 +143,7 @@ fn with(mut filters: Vec<Document>, part: &Part) -> Document {
     if !part.is_whole() {
         filters.push(part.expression());
     }
-    match filters.len() {
-        0 => Document::new(),
-        1 => filters.remove(0),
-        _ => doc! { "$and": filters },
-    }
+    all(filters)
 }
 
 /// Whether MongoDB's own order of a key is the wanted one: it takes NULL for the smallest.

@@ -1,13 +1,13 @@
 //! Splits: ranges of `_id` that every `_id` falls into, whatever its type, read at one point in time where the server can.
 
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
-use connector_spi::{Error, Predicate, Result, Scan, Split, Splits};
+use connector_spi::{Error, Result, Scan, Split, Splits};
 use futures::TryStreamExt;
 use mongodb::options::SessionOptions;
 
 use crate::client::{ANSWER, Deployment};
 use crate::metadata::Facts;
-use crate::request::Part;
+use crate::request::{Part, is_served};
 
 /// How many random `_id`s decide on the bounds of a split.
 const SAMPLES: usize = 20;
@@ -67,17 +67,6 @@ pub(crate) async fn cut(deployment: &Deployment, scan: &Scan, wanted: usize) -> 
         Ok(Split { token, rows: share(facts.rows), bytes: share(facts.bytes) })
     };
     Ok(Splits::of(starts.zip(ends).map(split).collect::<Result<Vec<_>>>()?))
-}
-
-/// Whether an index finds what passes: a value, or a list, of a field that it begins with.
-fn is_served(scan: &Scan, facts: &Facts, filter: &Predicate) -> bool {
-    let indexed = |at: &usize| scan.columns.get(*at).is_some_and(|column| facts.indexed.contains(&column.name));
-    match filter {
-        Predicate::Compare { column, op: connector_spi::Comparison::Eq, .. }
-        | Predicate::In { column, negated: false, .. } => indexed(column),
-        Predicate::And(parts) => parts.iter().any(|part| is_served(scan, facts, part)),
-        _ => false,
-    }
 }
 
 /// Bounds between parts of about one size, in the order of the index, and the time at which they were seen.
