@@ -36,7 +36,7 @@ use connectors::session::{EngineSettings, register};
 use connectors::{CatalogList, Catalogs};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{DistributedExt, SessionStateBuilderExt};
@@ -216,6 +216,8 @@ impl Coordinator {
         rules.extend(connectors::physical_rules());
         let mut analysis: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(optimizer::comparable::Comparable)];
         analysis.extend(Analyzer::new().rules);
+        let mut logical = Optimizer::new().rules;
+        logical.insert(0, Arc::new(optimizer::precision::Precision));
         let list = CatalogList::new(Arc::clone(&self.0.catalogs), values.pushdown);
         let builder = SessionStateBuilder::new()
             .with_config(session)
@@ -223,6 +225,7 @@ impl Coordinator {
             .with_default_features()
             .with_catalog_list(Arc::new(list))
             .with_analyzer_rules(analysis)
+            .with_optimizer_rules(logical)
             .with_optimizer_rule(Arc::new(optimizer::unique_name::UniqueName))
             .with_physical_optimizer_rules(rules);
         register(builder, &self.0.catalogs, &self.0.channels, settings)

@@ -2,4 +2,5 @@
 
 pub(crate) mod comparable;
 pub(crate) mod filter_guard;
+pub(crate) mod precision;
 pub(crate) mod unique_name;
