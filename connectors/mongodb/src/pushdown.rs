@@ -141,7 +141,7 @@ pub(crate) fn all(parts: Vec<Document>) -> Document {
     for part in parts {
         for (name, value) in part {
             match (whole.get_mut(&name), value) {
-                (None, value) if !name.starts_with('$') => drop(whole.insert(name, value)),
+                (None, value) if name != "$and" => drop(whole.insert(name, value)),
                 (Some(Bson::Document(known)), Bson::Document(more)) if different_operators(known, &more) => {
                     known.extend(more);
                 }
@@ -296,7 +296,7 @@ mod tests {
             ),
             (
                 vec![doc! { "$or": [{ "a": 1 }] }, doc! { "$or": [{ "b": 1 }] }],
-                r#"{ "$and": [{ "$or": [{ "a": 1 }] }, { "$or": [{ "b": 1 }] }] }"#,
+                r#"{ "$or": [{ "a": 1 }], "$and": [{ "$or": [{ "b": 1 }] }] }"#,
             ),
             (vec![doc! { "$expr": { "x": 1 } }], r#"{ "$expr": { "x": 1 } }"#),
             (vec![], "{  }"),
