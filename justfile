@@ -58,7 +58,7 @@ cluster workers="3":
 play catalogs="sql-tests/etc/catalogs":
     eval "$(sql-tests/servers/up)" && cargo run -q -p tributary -- sql --catalogs {{catalogs}}
 
-# Measure on a release build beside the peers in the same run: just bench tpch [ARGS]; just bench drain postgres [ARGS]; just bench federated [ARGS]
+# Measure on a release build beside the peers in the same run: just bench tpch [ARGS]; just bench drain postgres|mongodb [ARGS]; just bench federated [ARGS]
 bench what *args:
     cargo build --release --workspace --features sql-tests/bench --bins --examples
     eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/bench/{{what}} {{args}} --target "${CARGO_TARGET_DIR:-target}/release"

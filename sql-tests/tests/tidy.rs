@@ -25,7 +25,10 @@ fn arrows() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("coordinator", vec!["connectors", "connector-spi"]),
         ("worker", vec!["connectors", "connector-spi"]),
         ("tributary", vec!["coordinator", "worker", "connectors", "connector-spi"]),
-        ("sql-tests", vec!["coordinator", "worker", "connectors", "connector-spi", "connector-postgres"]),
+        (
+            "sql-tests",
+            vec!["coordinator", "worker", "connectors", "connector-spi", "connector-mongodb", "connector-postgres"],
+        ),
     ]);
     for source in sources {
         arrows.insert(source, vec!["connector-spi"]);
