@@ -162,6 +162,17 @@ fn cast_error(text: &str) -> Option<Error> {
 }
 
 fn function_error(text: &str) -> Option<Error> {
+    if let Some((_, rest)) = text.split_once("No function matches the given name and argument types '") {
+        let (name, types) = rest.split_once("'.")?.0.trim_end_matches(')').split_once('(')?;
+        let shown = |of: &str| {
+            of.trim()
+                .parse::<datafusion::arrow::datatypes::DataType>()
+                .map_or_else(|_| of.trim().to_lowercase(), |of| connectors::sql_type(&of))
+        };
+        let types: Vec<String> = types.split(", ").map(shown).collect();
+        let text = format!("function \"{name}\" does not take ({})", types.join(", "));
+        return Some(Error::invalid(text).with("name", name).hint("CAST the argument to a type that it takes."));
+    }
     let rest = text.strip_prefix("Invalid function '")?;
     let (name, rest) = rest.split_once('\'')?;
     let error = Error::not_found(format!("function \"{name}\" does not exist")).with("name", name);
