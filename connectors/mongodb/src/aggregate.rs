@@ -157,8 +157,11 @@ fn misfit(column: &Column) -> Result<Option<Document>> {
     Ok(Some(doc! { "$not": [{ "$in": [{ "$type": field(column) }, types] }] }))
 }
 
-/// The columns of the result as the documents hold them, the count of misfits last.
-pub(crate) fn cells(scan: &Scan, aggregation: &Aggregation) -> Result<(Vec<(String, Kind)>, Vec<Cells>)> {
+/// Fields and their kinds.
+type Named = Vec<(String, Kind)>;
+
+/// The columns of the result as the documents hold them, but for the count of misfits.
+pub(crate) fn cells(scan: &Scan, aggregation: &Aggregation) -> Result<(Named, Vec<Cells>)> {
     let mut named = Vec::new();
     let mut cells = Vec::new();
     for (at, key) in aggregation.group.iter().enumerate() {

@@ -93,7 +93,7 @@ pub(crate) struct Settings {
     pub(crate) ttl: Duration,
     pub(crate) lenient: bool,
     pub(crate) document_column: Option<String>,
-    pub(crate) declared: HashMap<(Option<String>, String), Vec<(String, Kind)>>,
+    pub(crate) declared: Declared,
     pub(crate) writable: bool,
     pub(crate) passthrough: bool,
 }
@@ -204,6 +204,7 @@ const PARAMETERS: [&str; 14] = [
     "tlsInsecure",
 ];
 
+/// The columns of each collection, of one database or of any.
 type Declared = HashMap<(Option<String>, String), Vec<(String, Kind)>>;
 
 fn declared(options: &Options) -> Result<Declared> {

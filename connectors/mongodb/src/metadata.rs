@@ -72,12 +72,20 @@ impl Facts {
 
 /// Samples that are still good.
 #[derive(Debug, Default)]
-pub(crate) struct Samples(Mutex<HashMap<TableName, (Instant, Document, Arc<Table>)>>);
+pub(crate) struct Samples(Mutex<HashMap<TableName, Sample>>);
+
+/// A table, the collection's entry at that time, and when that was.
+#[derive(Debug)]
+struct Sample {
+    made: Instant,
+    of: Document,
+    table: Arc<Table>,
+}
 
 impl Samples {
     fn get(&self, deployment: &Deployment, name: &TableName, entry: &Document) -> Option<Table> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (made, of, table) = kept.get(name)?;
+        let Sample { made, of, table } = kept.get(name)?;
         (of == entry && made.elapsed() < deployment.settings.ttl).then(|| Table::clone(table))
     }
 
@@ -86,7 +94,7 @@ impl Samples {
         if kept.len() >= MOST_KEPT {
             kept.clear();
         }
-        kept.insert(name.clone(), (Instant::now(), entry, Arc::new(table.clone())));
+        kept.insert(name.clone(), Sample { made: Instant::now(), of: entry, table: Arc::new(table.clone()) });
     }
 
     /// Forgets a table that changed.

@@ -31,6 +31,7 @@ impl Part {
 
 /// What is sent.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each read")]
 pub(crate) enum Request {
     Find { filter: Document, projection: Option<Document>, sort: Option<Document>, limit: Option<i64>, part: Part },
     Aggregate { pipeline: Vec<Document>, by_id: bool },

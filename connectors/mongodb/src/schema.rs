@@ -116,7 +116,7 @@ fn agrees(seen: &Seen, types: &[String]) -> bool {
         "uuid" => types.iter().any(|allowed| allowed == "binData"),
         name => types.iter().any(|allowed| allowed == name),
     };
-    seen.types.keys().all(|name| fits(name))
+    seen.types.keys().all(fits)
 }
 
 /// The validator of a table with these columns. Errors: `UNSUPPORTED` for a type that documents do not have.
