@@ -72,7 +72,11 @@ impl Writer {
             session.start_transaction().await?;
             let done = match change {
                 Change::Delete => {
-                    collection.delete_many(filter).session(&mut session).await.map(|done| done.deleted_count)
+                    let asked = collection
+                        .delete_many(filter)
+                        .optional(collation, |asked, collation| asked.collation(collation))
+                        .session(&mut session);
+                    asked.await.map(|done| done.deleted_count)
                 }
                 Change::Set(set) => {
                     let update = doc! { "$set": set };

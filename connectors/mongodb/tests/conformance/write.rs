@@ -108,6 +108,17 @@ async fn all_rows_are_changed_or_none() {
     assert_eq!(writer.update(&only(9), &set).await.expect("none"), 0);
     let rows = read(&*source, &everything).await.expect("read");
     assert_eq!((rows.num_rows(), all(&rows, "s").iter().filter(|text| *text == "y").count()), (16, 4));
+    // A collection that compares texts by the rules of a language is asked by bytes, for changes too.
+    let options = bson::doc! { "create": "c", "collation": { "locale": "en", "strength": 2 } };
+    fixture.database.run_command(options).await.expect("created");
+    fixture.fill("c", vec![doc! { "_id": 1_i64, "s": "a" }, doc! { "_id": 2_i64, "s": "A" }]).await;
+    let letters = scan(&*source, fixture.name("c")).await;
+    let s = letters.columns.iter().position(|column| column.name == "s").expect("a column");
+    let small = Predicate::Compare { column: s, op: Comparison::Eq, value: Literal::Text("a".into()) };
+    let Absorbed::Exact(small) = source.absorb(&letters, &Op::Filter(small)) else { panic!("refused") };
+    assert_eq!(read(&*source, &small).await.expect("read").num_rows(), 1);
+    assert_eq!(writer.delete(&small).await.expect("deleted"), 1);
+    assert_eq!(all(&read(&*source, &letters).await.expect("read"), "s"), ["A"]);
     // An _id cannot be changed: none of the rows is.
     let id = [Assignment { column: place("_id"), value: Some(Literal::Integer(77)) }];
     assert!(writer.update(&only(3), &id).await.is_err());
