@@ -64,16 +64,10 @@ postgres_pid() { # the process of our data folder, if it runs
     grep -qs "$state/postgres/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
 }
 
-s3_pid() {
+server_pid() { # server_pid FOLDER: the process that works on this folder of the state, if it runs
     local pid
-    pid=$(cat "$state/s3/pid" 2>/dev/null) && [ -n "$pid" ] || return 1
-    grep -qs "$state/s3/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
-}
-
-mongodb_pid() {
-    local pid
-    pid=$(cat "$state/mongodb/pid" 2>/dev/null) && [ -n "$pid" ] || return 1
-    grep -qs "$state/mongodb/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
+    pid=$(cat "$state/$1/pid" 2>/dev/null) && [ -n "$pid" ] || return 1
+    grep -qs "$state/$1/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
 }
 
 mongodb_answers() {
@@ -94,18 +88,13 @@ stop_postgres() {
     wait_until 20 gone "$pid" || { kill -QUIT "$pid" 2>/dev/null; wait_until 10 gone "$pid" || kill -KILL "$pid" 2>/dev/null || true; }
 }
 
-stop_s3() {
+stop_server() { # stop_server FOLDER NAME
     local pid
-    pid=$(s3_pid) || return 0
-    say "stopping the S3 server"
+    pid=$(server_pid "$1") || return 0
+    say "stopping $2"
     kill -TERM "$pid" 2>/dev/null || return 0
     wait_until 15 gone "$pid" || { kill -KILL "$pid" 2>/dev/null; wait_until 5 gone "$pid" || true; }
 }
 
-stop_mongodb() {
-    local pid
-    pid=$(mongodb_pid) || return 0
-    say "stopping the MongoDB server"
-    kill -TERM "$pid" 2>/dev/null || return 0
-    wait_until 15 gone "$pid" || { kill -KILL "$pid" 2>/dev/null; wait_until 5 gone "$pid" || true; }
-}
+stop_s3() { stop_server s3 "the S3 server"; }
+stop_mongodb() { stop_server mongodb "the MongoDB server"; }

@@ -5,10 +5,6 @@ use std::path::{Component, Path, PathBuf};
 use connector_spi::{Error, OptionKind, OptionSpec, Options, Result, Secret};
 use url::Url;
 
-const fn option(name: &'static str, kind: OptionKind, doc: &'static str, default: Option<&'static str>) -> OptionSpec {
-    OptionSpec { name, kind, doc, default, required: false }
-}
-
 pub(crate) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "location",
@@ -17,18 +13,23 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         default: None,
         required: true,
     },
-    option(
+    OptionSpec::optional(
         "schemas",
         OptionKind::Boolean,
-        "Whether the folders right under the location are schemas; if not, there is one schema, main.",
         Some("false"),
+        "Whether the folders right under the location are schemas; if not, there is one schema, main.",
     ),
-    option("endpoint", OptionKind::Text, "S3: URL of the server, where it is not AWS.", None),
-    option("region", OptionKind::Text, "S3: region of the bucket.", Some("us-east-1")),
-    option("access_key_id", OptionKind::Text, "S3: access key; without it requests are anonymous.", None),
-    option("secret_access_key", OptionKind::Secret, "S3: secret of the access key.", None),
-    option("session_token", OptionKind::Secret, "S3: session token of temporary keys.", None),
-    option("allow_http", OptionKind::Boolean, "S3: whether the endpoint may be plain http.", Some("false")),
+    OptionSpec::optional("endpoint", OptionKind::Text, None, "S3: URL of the server, where it is not AWS."),
+    OptionSpec::optional("region", OptionKind::Text, Some("us-east-1"), "S3: region of the bucket."),
+    OptionSpec::optional("access_key_id", OptionKind::Text, None, "S3: access key; without it requests are anonymous."),
+    OptionSpec::optional("secret_access_key", OptionKind::Secret, None, "S3: secret of the access key."),
+    OptionSpec::optional("session_token", OptionKind::Secret, None, "S3: session token of temporary keys."),
+    OptionSpec::optional(
+        "allow_http",
+        OptionKind::Boolean,
+        Some("false"),
+        "S3: whether the endpoint may be plain http.",
+    ),
 ];
 
 /// What a catalog's options say.

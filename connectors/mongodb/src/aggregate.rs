@@ -6,18 +6,18 @@ use connector_spi::{Aggregation, Call, Column, Error, Function, Refusal, Refusal
 
 use crate::cell::Cells;
 use crate::metadata::Facts;
-use crate::pushdown::{MISFITS, TAKEN, UNTYPED, is_ordered, is_taken, path};
+use crate::pushdown::{MISFITS, TAKEN, UNTYPED, is_ordered, path};
 use crate::types::Kind;
 
 /// The field of a group that counts values that are not of their column's type.
 pub(crate) const MISFIT: &str = "misfits";
 
 /// Why groups are not made in MongoDB; none where they are, and equal the engine's.
-pub(crate) fn doubt(scan: &Scan, aggregation: &Aggregation) -> Option<Refusal> {
-    if is_taken(scan) {
+pub(crate) fn doubt(scan: &Scan, facts: &Facts, aggregation: &Aggregation) -> Option<Refusal> {
+    if scan.is_taken() {
         return Some(TAKEN);
     }
-    if Facts::read(&scan.native).lenient {
+    if facts.lenient {
         return Some(MISFITS);
     }
     for at in &aggregation.group {

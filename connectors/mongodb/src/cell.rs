@@ -11,7 +11,6 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
-use bson::raw::RawElement;
 use bson::spec::BinarySubtype;
 use bson::{RawBsonRef, RawDocument, Uuid};
 
@@ -110,20 +109,23 @@ impl Cells {
         }
     }
 
-    /// Appends a value. Errors: it does not fit, and misfits are errors.
-    fn push(&mut self, value: RawBsonRef<'_>, policy: &mut Policy) -> Result<(), Misfit> {
-        if matches!(value, RawBsonRef::Null) {
-            self.push_null();
-            return Ok(());
-        }
-        match self.fits(value, policy) {
-            Ok(()) => Ok(()),
+    /// Appends a value. Errors: it does not fit or cannot be read, and misfits are errors.
+    fn push(&mut self, value: Result<RawBsonRef<'_>, bson::error::Error>, policy: &mut Policy) -> Result<(), Misfit> {
+        let done = match value {
+            Ok(RawBsonRef::Null) => {
+                self.push_null();
+                Ok(())
+            }
+            Ok(value) => self.fits(value, policy),
+            Err(cause) => Err(unreadable(&cause)),
+        };
+        match done {
             Err(_) if policy.lenient => {
                 policy.misfits += 1;
                 self.push_null();
                 Ok(())
             }
-            Err(misfit) => Err(misfit),
+            done => done,
         }
     }
 
@@ -178,7 +180,7 @@ impl Cells {
             }
             (Self::Time(cells), RawBsonRef::Int32(value)) if value >= 0 => cells.append_value(i64::from(value)),
             (Self::Json(cells), value) => {
-                let text = json::text(value).map_err(|cause| Misfit::of(format!("cannot be read: {cause}")))?;
+                let text = json::text(value).map_err(|cause| unreadable(&cause))?;
                 cells.append_value(text);
             }
             (Self::Sum(cells), RawBsonRef::Decimal128(value)) => {
@@ -190,7 +192,6 @@ impl Cells {
             (Self::List { items, lengths, valid, .. }, RawBsonRef::Array(array)) => {
                 let mut length = 0;
                 for item in array {
-                    let item = item.map_err(|cause| Misfit::of(format!("cannot be read: {cause}")))?;
                     items.push(item, policy).map_err(|misfit| misfit.below("[]"))?;
                     length += 1;
                 }
@@ -262,6 +263,10 @@ impl Cells {
     }
 }
 
+fn unreadable(cause: &bson::error::Error) -> Misfit {
+    Misfit::of(format!("cannot be read: {cause}"))
+}
+
 fn unlike(value: RawBsonRef<'_>) -> Misfit {
     let subtype = match value {
         RawBsonRef::Binary(binary) => format!(" of subtype {}", u8::from(binary.subtype)),
@@ -329,12 +334,12 @@ impl Row {
             }
             self.filled[at] = self.document;
             found += 1;
-            self.cells[at].push_element(&element, policy).map_err(|misfit| misfit.below(name))?;
+            self.cells[at].push(element.value(), policy).map_err(|misfit| misfit.below(name))?;
         }
         if let Some(at) = self.whole {
             self.filled[at] = self.document;
             found += 1;
-            self.cells[at].push(RawBsonRef::Document(document), policy)?;
+            self.cells[at].push(Ok(RawBsonRef::Document(document)), policy)?;
         }
         if found < self.cells.len() {
             for (cells, filled) in self.cells.iter_mut().zip(&self.filled) {
@@ -353,19 +358,5 @@ impl Row {
     /// The columns so far; they start anew.
     pub(crate) fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
         self.cells.iter_mut().map(Cells::finish).collect()
-    }
-}
-
-impl Cells {
-    fn push_element(&mut self, element: &RawElement<'_>, policy: &mut Policy) -> Result<(), Misfit> {
-        match element.value() {
-            Ok(value) => self.push(value, policy),
-            Err(_) if policy.lenient => {
-                policy.misfits += 1;
-                self.push_null();
-                Ok(())
-            }
-            Err(cause) => Err(Misfit::of(format!("cannot be read: {cause}"))),
-        }
     }
 }

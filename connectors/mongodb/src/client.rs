@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bson::{Document, RawDocumentBuf};
+use bson::RawDocumentBuf;
 use connector_spi::{Error, ErrorKind, Result, TableName};
 use mongodb::options::{ClientOptions, Collation, Credential};
 use mongodb::{Client, Collection};
@@ -75,32 +75,23 @@ impl Deployment {
         table: Option<&TableName>,
         work: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
     ) -> Result<T> {
-        self.bounded(ANSWER, table, work).await
+        self.bounded(ANSWER, work).await?.map_err(|cause| failed(&cause, &self.place(table)))
     }
 
-    /// [`Deployment::ask`] with a time of its own.
+    /// [`Deployment::ask`] with a time of its own, for those who look at the server's answer themselves.
     pub(crate) async fn bounded<T: Send + 'static>(
         &self,
         most: Duration,
-        table: Option<&TableName>,
-        work: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
+        work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T> {
-        let place = self.place(table);
         match timeout(most, tokio::spawn(work)).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(cause))) => Err(failed(&cause, &place)),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => Err(Error::internal(format!("a question to MongoDB was not answered: {cause}"))),
             Err(_) => {
-                let text = format!("MongoDB at {} did not answer within {} s", place.address, most.as_secs());
-                Err(Error::new(ErrorKind::Timeout, text))
+                let (address, seconds) = (self.settings.address(), most.as_secs());
+                Err(Error::new(ErrorKind::Timeout, format!("MongoDB at {address} did not answer within {seconds} s")))
             }
         }
-    }
-
-    /// Runs one command.
-    pub(crate) async fn command(&self, database: &str, command: Document) -> Result<Document> {
-        let database = self.client().await?.database(database);
-        self.ask(None, async move { database.run_command(command).await }).await
     }
 }
 

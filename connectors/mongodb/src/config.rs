@@ -10,10 +10,6 @@ use serde::Deserialize;
 
 use crate::types::Kind;
 
-const fn option(name: &'static str, kind: OptionKind, default: Option<&'static str>, doc: &'static str) -> OptionSpec {
-    OptionSpec { name, kind, doc, default, required: false }
-}
-
 /// Every option.
 pub(crate) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -23,53 +19,58 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         default: None,
         required: true,
     },
-    option("user", OptionKind::Text, None, "The user, in place of the url's."),
-    option("password", OptionKind::Secret, None, "The password, in place of the url's."),
-    option(
+    OptionSpec::optional("user", OptionKind::Text, None, "The user, in place of the url's."),
+    OptionSpec::optional("password", OptionKind::Secret, None, "The password, in place of the url's."),
+    OptionSpec::optional(
         "database",
         OptionKind::Text,
         None,
         "The only database that is seen; without it all but admin, config and local.",
     ),
-    option(
+    OptionSpec::optional(
         "max_connections",
         OptionKind::Integer,
         Some("10"),
         "The most connections of each process to each server, 1 to 1000.",
     ),
-    option(
+    OptionSpec::optional(
         "split_size",
         OptionKind::Integer,
         Some("33554432"),
         "A collection is read by several cursors, each of at least about this many bytes of it; 4096 or more.",
     ),
-    option(
+    OptionSpec::optional(
         "schema_sample",
         OptionKind::Integer,
         Some("1000"),
         "How many documents decide what columns a collection has, 1 to 100000; a collection of no more is looked at whole.",
     ),
-    option("schema_ttl", OptionKind::Integer, Some("60"), "For how many seconds a sample is good, 0 to 86400."),
-    option(
+    OptionSpec::optional(
+        "schema_ttl",
+        OptionKind::Integer,
+        Some("60"),
+        "For how many seconds a sample is good, 0 to 86400.",
+    ),
+    OptionSpec::optional(
         "on_misfit",
         OptionKind::Text,
         Some("error"),
         "What a value becomes that is not of its column's type: error or null (counted in EXPLAIN ANALYZE).",
     ),
-    option(
+    OptionSpec::optional(
         "document_column",
         OptionKind::Text,
         None,
         "The name of one more column of every table: the whole document as extended JSON.",
     ),
-    option(
+    OptionSpec::optional(
         "tables",
         OptionKind::Structure,
         None,
         "Declared columns: an array of tables with collection, database where there are several, and columns = [{ name, type }].",
     ),
-    option("writable", OptionKind::Boolean, Some("false"), "Whether statements may write."),
-    option(
+    OptionSpec::optional("writable", OptionKind::Boolean, Some("false"), "Whether statements may write."),
+    OptionSpec::optional(
         "passthrough",
         OptionKind::Boolean,
         Some("false"),

@@ -161,12 +161,12 @@ impl Seen {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use bson::{Binary, Bson, DateTime, Decimal128, Document, RawDocumentBuf, doc};
 
     use super::*;
 
-    fn seen(documents: &[Document]) -> Seen {
+    pub(crate) fn seen(documents: &[Document]) -> Seen {
         let mut seen = Seen::default();
         for document in documents {
             seen.document(&RawDocumentBuf::try_from(document).expect("bson")).expect("read");

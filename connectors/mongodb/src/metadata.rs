@@ -9,6 +9,7 @@ use connector_spi::{Column, Error, Result, SchemaEntry, Table, TableEntry, Table
 use futures::{StreamExt, TryStreamExt};
 use mongodb::Collection;
 use mongodb::options::Collation;
+use mongodb::raw_batch_cursor::RawBatchCursor;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{ANSWER, Deployment, simple};
@@ -33,8 +34,6 @@ pub(crate) struct Facts {
     /// Where the pipeline reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) of: Option<(String, String)>,
-    /// Whether ranges of `_id` can be read: a plain collection whose texts compare by their bytes.
-    pub(crate) ranges: bool,
     /// A collection, and no view.
     pub(crate) stored: bool,
     /// Whether its texts compare by the rules of a language. A collection can be asked otherwise, a view cannot.
@@ -56,6 +55,11 @@ impl Facts {
     /// What a command says so that texts compare by their bytes; nothing where they do anyway.
     pub(crate) fn collation(&self) -> Option<Collation> {
         (self.collated && self.stored).then(simple)
+    }
+
+    /// Whether ranges of `_id` can be read: a plain collection whose texts compare by their bytes.
+    pub(crate) fn has_ranges(&self) -> bool {
+        self.stored && !self.collated
     }
 
     /// The facts of a table of this connector; unknown ones are absent.
@@ -172,14 +176,12 @@ pub(crate) async fn table(deployment: &Deployment, samples: &Samples, name: &Tab
     }
     let kind = entry.get_str("type").unwrap_or("collection");
     let options = entry.get_document("options").ok();
-    let foreign = is_collated(&entry);
     let stored = kind == "collection";
     let collection = deployment.collection(name).await?;
     let (rows, bytes) = if stored { size(deployment, name, &collection).await? } else { (None, None) };
     let mut facts = Facts {
-        ranges: stored && !foreign,
         stored,
-        collated: foreign,
+        collated: is_collated(&entry),
         lenient: deployment.settings.lenient,
         whole: deployment.settings.document_column.clone(),
         rows,
@@ -276,33 +278,35 @@ async fn sample(
 ) -> Result<Seen> {
     let wanted = deployment.settings.sample;
     let few = facts.rows.is_none_or(|rows| rows <= u64::from(wanted));
-    let (collection, whole) = (collection.clone(), few || !facts.ranges);
-    let seen = deployment
+    let (collection, whole) = (collection.clone(), few || !facts.has_ranges());
+    deployment
         .ask(Some(name), async move {
             let mut seen = Seen::default();
             let find = |filter: Document, sort: Document, limit: u32| {
                 collection.find(filter).sort(sort).limit(i64::from(limit)).max_time(ANSWER)
             };
             if whole {
-                look(&mut seen, find(doc! {}, doc! {}, wanted).batch().await?).await?;
+                look(&mut seen, find(doc! {}, doc! {}, wanted).batch().await?, u32::MAX).await?;
                 return Ok(seen);
             }
             let ends = ENDS.min(wanted.div_ceil(4));
-            look(&mut seen, find(doc! {}, doc! { "_id": 1 }, ends).batch().await?).await?;
-            look(&mut seen, find(doc! {}, doc! { "_id": -1 }, ends).batch().await?).await?;
+            look(&mut seen, find(doc! {}, doc! { "_id": 1 }, ends).batch().await?, u32::MAX).await?;
+            look(&mut seen, find(doc! {}, doc! { "_id": -1 }, ends).batch().await?, u32::MAX).await?;
             let known = seen.fields.len();
             let pipeline = [doc! { "$sample": { "size": i64::from(wanted.saturating_sub(2 * ends).max(1)) } }];
-            look(&mut seen, collection.aggregate(pipeline).max_time(ANSWER).batch().await?).await?;
+            look(&mut seen, collection.aggregate(pipeline).max_time(ANSWER).batch().await?, u32::MAX).await?;
             // Whichever documents were chosen, the columns have one order.
             seen.order_from(known);
             Ok(seen)
         })
-        .await?;
-    Ok(seen)
+        .await
 }
 
-async fn look(seen: &mut Seen, mut batches: mongodb::raw_batch_cursor::RawBatchCursor) -> mongodb::error::Result<()> {
-    while let Some(batch) = batches.try_next().await? {
+/// Adds the documents of a cursor, batch by batch, until so many were seen in all.
+pub(crate) async fn look(seen: &mut Seen, mut batches: RawBatchCursor, most: u32) -> mongodb::error::Result<()> {
+    while seen.times < u64::from(most)
+        && let Some(batch) = batches.try_next().await?
+    {
         for item in batch.doc_slices()? {
             if let bson::RawBsonRef::Document(document) = item? {
                 seen.document(document)?;

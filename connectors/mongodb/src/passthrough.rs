@@ -2,7 +2,6 @@
 
 use bson::{Bson, Document};
 use connector_spi::{Column, Error, ErrorKind, Result, Table, TableName};
-use futures::TryStreamExt;
 
 use crate::client::{ANSWER, Deployment};
 use crate::evidence::Seen;
@@ -33,20 +32,10 @@ pub(crate) async fn describe(deployment: &Deployment, arguments: &[String]) -> R
     let name = TableName::new(database, collection);
     let collated = metadata::entry(deployment, &name).await?.as_ref().is_some_and(metadata::is_collated);
     let target = deployment.collection(&name).await?;
-    let most = usize::try_from(deployment.settings.sample).unwrap_or(1000);
+    let most = deployment.settings.sample;
     let sampled = deployment.ask(None, async move {
         let mut seen = Seen::default();
-        let mut batches = target.aggregate(stages).max_time(ANSWER).batch().await?;
-        while let Some(batch) = batches.try_next().await? {
-            for item in batch.doc_slices()? {
-                if let bson::RawBsonRef::Document(document) = item? {
-                    seen.document(document)?;
-                }
-            }
-            if seen.times as usize >= most {
-                break;
-            }
-        }
+        metadata::look(&mut seen, target.aggregate(stages).max_time(ANSWER).batch().await?, most).await?;
         Ok(seen)
     });
     let seen = sampled.await.map_err(|error| match error.kind() {

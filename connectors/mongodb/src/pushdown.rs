@@ -31,13 +31,9 @@ const PATH: Refusal = Refusal::new(RefusalCode::Expression, "the field's name wo
 const ORDER: Refusal = Refusal::new(RefusalCode::Type, "values of the type have another order in MongoDB");
 const TOO_LARGE: Refusal = Refusal::new(RefusalCode::Size, "the filter is larger than MongoDB takes");
 
-/// Whether a filter, an order or groups would come too late.
-pub(crate) fn is_taken(scan: &Scan) -> bool {
-    scan.limit.is_some() || scan.aggregation.is_some()
-}
-
 /// The answer to an offered operation; pure.
 pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
+    let facts = Facts::read(&scan.native);
     match op {
         Op::Columns(_) | Op::Limit(_) if scan.aggregation.is_some() => {
             Absorbed::No(Refusal::new(RefusalCode::Order, "the scan has groups already"))
@@ -47,29 +43,27 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         Op::Limit(limit) if i64::try_from(*limit).is_err() => Absorbed::No(TOO_LARGE),
         Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
         // The limit would then count the documents that pass, and a group is no document.
-        Op::Filter(_) if is_taken(scan) => Absorbed::No(TAKEN),
-        Op::Filter(_) | Op::Top { .. } | Op::Aggregate(_) if is_foreign(scan) => {
+        Op::Filter(_) if scan.is_taken() => Absorbed::No(TAKEN),
+        Op::Filter(_) | Op::Top { .. } | Op::Aggregate(_) if facts.collated && !facts.stored => {
             Absorbed::No(Refusal::new(RefusalCode::Collation, "the view compares texts by the rules of a language"))
         }
-        Op::Filter(Predicate::In { values, .. }) if is_costly(scan, values.len()) => {
+        Op::Filter(Predicate::In { values, .. }) if is_costly(&facts, values.len()) => {
             Absorbed::No(Refusal::new(RefusalCode::Cost, "the list is long for the number of documents"))
         }
         Op::Filter(predicate) => match sent(&scan.columns, predicate) {
             Err(reason) => Absorbed::No(reason),
             Ok(taken) if size(&taken.form) > LONGEST_BYTES => Absorbed::No(TOO_LARGE),
-            Ok(Taken { kept, exact: true, .. }) if !Facts::read(&scan.native).lenient => {
-                Absorbed::Exact(scan.with_filter(kept))
-            }
+            Ok(Taken { kept, exact: true, .. }) if !facts.lenient => Absorbed::Exact(scan.with_filter(kept)),
             Ok(Taken { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
         },
         Op::Top { order, limit } => match order.iter().find_map(|key| unordered(scan, key)) {
-            _ if is_taken(scan) => Absorbed::No(TAKEN),
-            _ if Facts::read(&scan.native).lenient => Absorbed::No(MISFITS),
+            _ if scan.is_taken() => Absorbed::No(TAKEN),
+            _ if facts.lenient => Absorbed::No(MISFITS),
             _ if i64::try_from(*limit).is_err() => Absorbed::No(TOO_LARGE),
             Some(reason) => Absorbed::No(reason),
             None => Absorbed::Exact(scan.with_top(order.clone(), *limit)),
         },
-        Op::Aggregate(aggregation) => match aggregate::doubt(scan, aggregation) {
+        Op::Aggregate(aggregation) => match aggregate::doubt(scan, &facts, aggregation) {
             Some(reason) => Absorbed::No(reason),
             None => Absorbed::Exact(scan.with_aggregation(aggregation.clone())),
         },
@@ -79,13 +73,8 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
 }
 
 /// A long list that lets much through: to look each document up in it costs more than it keeps away.
-fn is_costly(scan: &Scan, values: usize) -> bool {
-    values > SHORT_LIST && Facts::read(&scan.native).rows.is_some_and(|rows| values as u64 > rows / MANY)
-}
-
-fn is_foreign(scan: &Scan) -> bool {
-    let facts = Facts::read(&scan.native);
-    facts.collated && !facts.stored
+fn is_costly(facts: &Facts, values: usize) -> bool {
+    values > SHORT_LIST && facts.rows.is_some_and(|rows| values as u64 > rows / MANY)
 }
 
 fn size(document: &Document) -> usize {

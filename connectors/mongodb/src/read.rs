@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use bson::{RawBsonRef, RawDocument, RawDocumentBuf, doc};
-use connector_spi::{BatchStream, Error, ErrorKind, ReadContext, Result, Scan, Split};
+use connector_spi::{BatchStream, Error, ErrorKind, ReadContext, Result, Scan, Split, rows_alone};
 use futures::{StreamExt, stream};
 use mongodb::options::{AggregateOptions, Collation, CursorType, FindOptions, Hint, SessionOptions};
 use mongodb::raw_batch_cursor::{RawBatch, SessionRawBatchCursor};
@@ -52,7 +52,7 @@ pub(crate) async fn read(
     let place = deployment.place(Some(&scan.table));
     let (sender, receiver) = channel(AHEAD);
     let reader = Reader { client, collection, collation, place, context, sender };
-    tokio::spawn(reader.run(request, at.map(|at| (true, at)), decoding, stored));
+    tokio::spawn(reader.run(request, at, decoding, stored));
     Ok(stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }).boxed())
 }
 
@@ -66,7 +66,7 @@ enum Decoding {
     },
     /// One document that says how many.
     Number {
-        scan: Arc<Scan>,
+        scan: Box<Scan>,
         batch_rows: usize,
     },
 }
@@ -81,7 +81,7 @@ impl Decoding {
             return Ok(Self::Groups { decoder, alone });
         }
         if scan.projection.is_empty() {
-            return Ok(Self::Number { scan: Arc::new(scan.clone()), batch_rows: rows.max(1) });
+            return Ok(Self::Number { scan: Box::new(scan.clone()), batch_rows: rows });
         }
         // A column that is wanted twice is read once for each.
         let mut kinds = Vec::with_capacity(scan.projection.len());
@@ -115,14 +115,12 @@ impl Decoding {
             }
             Self::Number { scan, batch_rows } => {
                 let rows = match document.get("rows") {
-                    Ok(Some(RawBsonRef::Int32(rows))) => usize::try_from(rows).ok(),
-                    Ok(Some(RawBsonRef::Int64(rows))) => usize::try_from(rows).ok(),
+                    Ok(Some(RawBsonRef::Int32(rows))) => u64::try_from(rows).ok(),
+                    Ok(Some(RawBsonRef::Int64(rows))) => u64::try_from(rows).ok(),
                     _ => None,
                 };
                 let rows = rows.ok_or_else(|| Error::internal("MongoDB counted documents without a number"))?;
-                let (most, rest) = (*batch_rows, rows % *batch_rows);
-                let sizes = std::iter::repeat_n(most, rows / most).chain((rest > 0).then_some(rest));
-                sizes.map(|rows| empty(scan, Vec::new(), rows)).collect()
+                rows_alone(scan, rows, *batch_rows).collect()
             }
         }
     }
@@ -144,12 +142,6 @@ impl Decoding {
     }
 }
 
-fn empty(scan: &Scan, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(scan.schema(), columns, &options)
-        .map_err(|cause| Error::internal(format!("a batch is not whole: {cause}")))
-}
-
 /// The one group of no documents at all: counts are 0, everything else is NULL.
 fn nothing(scan: &Scan) -> Result<RecordBatch> {
     let schema = scan.schema();
@@ -157,7 +149,8 @@ fn nothing(scan: &Scan) -> Result<RecordBatch> {
         true => new_null_array(field.data_type(), 1),
         false => Arc::new(arrow::array::Int64Array::from(vec![0])) as ArrayRef,
     };
-    empty(scan, schema.fields().iter().map(column).collect(), 1)
+    let columns = schema.fields().iter().map(column).collect();
+    RecordBatch::try_new(schema, columns).map_err(|cause| Error::internal(format!("a batch is not whole: {cause}")))
 }
 
 /// Why a reader stops early.
@@ -184,7 +177,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(self, request: Request, at: Option<(bool, bson::Timestamp)>, mut decoding: Decoding, stored: bool) {
+    async fn run(self, request: Request, at: Option<bson::Timestamp>, mut decoding: Decoding, stored: bool) {
         let outcome = self.work(request, at, &mut decoding, stored).await;
         self.context.counters.add_misfits(decoding.misfits());
         if let Err(Stop::Failed(error)) = outcome {
@@ -196,16 +189,14 @@ impl Reader {
     async fn work(
         &self,
         request: Request,
-        at: Option<(bool, bson::Timestamp)>,
+        at: Option<bson::Timestamp>,
         decoding: &mut Decoding,
         stored: bool,
     ) -> std::result::Result<(), Stop> {
         let failed = |cause| Stop::Failed(failed(&cause, &self.place));
         let mut options = SessionOptions::builder().build();
-        if let Some((snapshot, at)) = at {
-            options.snapshot = Some(snapshot);
-            options.snapshot_time = Some(at);
-        }
+        options.snapshot = at.map(|_| true);
+        options.snapshot_time = at;
         let mut session = self.client.start_session().with_options(options).await.map_err(failed)?;
         let id = session.id().clone();
         self.context.counters.add_request();

@@ -1,12 +1,13 @@
 //! A scan as the command that MongoDB is sent: a find, or an aggregation where groups, an order with NULL last, or a number are wanted.
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
-use connector_spi::{Comparison, Error, Predicate, Result, Scan, SortKey};
+use connector_spi::{Column, Comparison, Error, Predicate, Result, Scan, SortKey};
 
 use crate::aggregate;
 use crate::json;
 use crate::metadata::Facts;
 use crate::pushdown::{MANY, all, path, sent};
+use crate::types::Kind;
 
 /// A range of `_id`, which no type of `_id` falls out of: from `min` on, up to before `max`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,22 +55,21 @@ impl Request {
         let inner = inner(&facts)?;
         let limit = limit(scan)?;
         let counted = scan.aggregation.is_none() && scan.projection.is_empty();
-        let natural = scan.order.iter().all(|key| is_natural(scan, key));
-        if inner.is_none() && scan.aggregation.is_none() && !counted && natural {
-            let sort = (!scan.order.is_empty()).then(|| sort(scan));
+        let (added, sort) = order(scan, &facts);
+        let served = scan.filters.iter().any(|filter| is_served(scan, &facts, filter));
+        if inner.is_none() && scan.aggregation.is_none() && !counted && added.is_empty() {
+            let sort = (!sort.is_empty()).then_some(sort);
             // With an order, or values of an indexed field, the range is a condition, so that another index may serve.
-            let other = sort.is_some() || scan.filters.iter().any(|filter| is_served(scan, &facts, filter));
-            let (filter, part) = match other && !part.is_whole() {
+            let (filter, part) = match sort.is_some() || served {
                 true => (with(filters, part), Part::default()),
-                false => (with(filters, &Part::default()), part.clone()),
+                false => (all(filters), part.clone()),
             };
             return Ok(Self::Find { filter, projection: projection(scan, &facts), sort, limit, part });
         }
         let mut pipeline = inner.unwrap_or_default();
         let filter = with(filters, part);
-        let served = scan.filters.iter().any(|filter| is_served(scan, &facts, filter));
         let ranged = !part.is_whole() && !served;
-        let by_id = pipeline.is_empty() && facts.ranges && (ranged || counted && filter.is_empty());
+        let by_id = pipeline.is_empty() && facts.has_ranges() && (ranged || counted && filter.is_empty());
         if !filter.is_empty() {
             pipeline.push(doc! { "$match": filter });
         }
@@ -77,8 +77,11 @@ impl Request {
             pipeline.extend(aggregate::stages(scan, aggregation)?);
             return Ok(Self::Aggregate { pipeline, by_id });
         }
-        if !scan.order.is_empty() {
-            pipeline.extend(ordered(scan));
+        if !added.is_empty() {
+            pipeline.push(doc! { "$set": added });
+        }
+        if !sort.is_empty() {
+            pipeline.push(doc! { "$sort": sort });
         }
         if let Some(limit) = limit {
             pipeline.push(doc! { "$limit": limit });
@@ -139,7 +142,7 @@ fn limit(scan: &Scan) -> Result<Option<i64>> {
     scan.limit.map(number).transpose()
 }
 
-/// All conditions, and the range where it is no condition of the index's own.
+/// All conditions, and the range.
 fn with(mut filters: Vec<Document>, part: &Part) -> Document {
     if !part.is_whole() {
         filters.push(part.expression());
@@ -147,48 +150,31 @@ fn with(mut filters: Vec<Document>, part: &Part) -> Document {
     all(filters)
 }
 
-/// Whether MongoDB's own order of a key is the wanted one: it takes NULL for the smallest.
-fn is_natural(scan: &Scan, key: &SortKey) -> bool {
-    let id = scan.columns.get(key.column).is_some_and(|column| column.name == "_id");
-    key.descending != key.nulls_first || id && Facts::read(&scan.native).stored && is_object_id(scan, key)
+/// Whether MongoDB's own order of a key is the wanted one: it takes NULL for the smallest, which an ObjectId as `_id` never is.
+fn is_natural(facts: &Facts, column: &Column, key: &SortKey) -> bool {
+    let never_null = facts.stored && column.name == "_id" && Kind::of_column(column).ok() == Some(Kind::ObjectId);
+    key.descending != key.nulls_first || never_null
 }
 
-/// Such an `_id` is never NULL.
-fn is_object_id(scan: &Scan, key: &SortKey) -> bool {
-    let column = scan.columns.get(key.column);
-    column.and_then(|column| crate::types::Kind::of_column(column).ok()) == Some(crate::types::Kind::ObjectId)
-}
-
-fn sort(scan: &Scan) -> Document {
-    let key = |key: &SortKey| (scan.columns[key.column].name.clone(), Bson::Int32(if key.descending { -1 } else { 1 }));
-    let mut sort = Document::new();
-    for (name, direction) in scan.order.iter().map(key) {
-        // A name twice would take the place of the first.
-        if !sort.contains_key(&name) {
-            sort.insert(name, direction);
-        }
-    }
-    sort
-}
-
-/// The first rows in an order, by a key before each key that says whether it is NULL.
-fn ordered(scan: &Scan) -> Vec<Document> {
-    let mut added = Document::new();
-    let mut sort = Document::new();
+/// The fields that must be added for an order, and its keys: before a key whose NULLs are elsewhere in MongoDB's own
+/// order, one that says whether it is NULL.
+fn order(scan: &Scan, facts: &Facts) -> (Document, Document) {
+    let (mut added, mut sort) = (Document::new(), Document::new());
     for (at, key) in scan.order.iter().enumerate() {
-        let name = &scan.columns[key.column].name;
+        let column = &scan.columns[key.column];
+        let name = &column.name;
+        // A name twice would take the place of the first.
         if sort.contains_key(name) {
             continue;
         }
-        if !is_natural(scan, key) {
+        if !is_natural(facts, column, key) {
             let there = doc! { "$gt": [format!("${name}"), Bson::Null] };
             added.insert(format!("{NULLS}{at}"), doc! { "$cond": [there, 0, 1] });
             sort.insert(format!("{NULLS}{at}"), if key.nulls_first { -1 } else { 1 });
         }
         sort.insert(name, if key.descending { -1 } else { 1 });
     }
-    let set = (!added.is_empty()).then(|| doc! { "$set": added });
-    set.into_iter().chain([doc! { "$sort": sort }]).collect()
+    (added, sort)
 }
 
 /// The fields that are read; none where whole documents are, because a name would be a path, or all is wanted.

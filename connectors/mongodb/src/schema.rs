@@ -207,17 +207,9 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::datatypes::TimeUnit;
-    use bson::RawDocumentBuf;
 
     use super::*;
-
-    fn seen(documents: &[Document]) -> Seen {
-        let mut seen = Seen::default();
-        for document in documents {
-            seen.document(&RawDocumentBuf::try_from(document).expect("bson")).expect("read");
-        }
-        seen
-    }
+    use crate::evidence::tests::seen;
 
     fn kinds(found: &[Found]) -> Vec<(&str, &Kind)> {
         found.iter().map(|column| (column.name.as_str(), &column.kind)).collect()

@@ -52,7 +52,7 @@ pub(crate) async fn cut(deployment: &Deployment, scan: &Scan, wanted: usize) -> 
     let count = wanted.min(usize::try_from(most).unwrap_or(usize::MAX));
     // An index serves the filter better than ranges of another one would.
     let served = scan.filters.iter().any(|filter| is_served(scan, &facts, filter));
-    if count < 2 || !facts.ranges || scan.limit.is_some() || served {
+    if count < 2 || !facts.has_ranges() || scan.limit.is_some() || served {
         return Ok(Splits::of(vec![Split { token: Vec::new(), rows: facts.rows, bytes: facts.bytes }]));
     }
     let sparse = facts.rows.map_or(0, |rows| rows / SPARSE);
@@ -78,7 +78,7 @@ async fn bounds(
 ) -> Result<(Vec<Bson>, Option<Timestamp>)> {
     let client = deployment.client().await?.clone();
     let collection = deployment.collection(&scan.table).await?;
-    let ids = deployment
+    let (samples, at) = deployment
         .ask(Some(&scan.table), async move {
             let pipeline = [
                 doc! { "$sample": { "size": i64::try_from(size).unwrap_or(i64::MAX) } },
@@ -97,7 +97,6 @@ async fn bounds(
             }
         })
         .await?;
-    let (samples, at) = ids;
     let mut bounds: Vec<Bson> = Vec::with_capacity(parts);
     for at in 1..parts {
         let id = samples.get(at * samples.len() / parts).and_then(|sample| sample.get("_id"));

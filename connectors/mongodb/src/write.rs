@@ -11,7 +11,7 @@ use futures::StreamExt;
 use mongodb::action::Action;
 use mongodb::error::ErrorKind as CauseKind;
 
-use crate::client::Deployment;
+use crate::client::{ANSWER, Deployment};
 use crate::encode;
 use crate::error::{answer, failed};
 use crate::metadata::{self, Facts, Samples};
@@ -97,7 +97,7 @@ impl Writer {
             }
         };
         let place = self.deployment.place(Some(&rows.table));
-        let outcome = self.deployment.bounded(CHANGE, Some(&rows.table), async move { Ok(work.await) }).await?;
+        let outcome = self.deployment.bounded(CHANGE, work).await?;
         outcome.map_err(|cause| match answer(&cause) {
             Some((20 | 263, _, message)) => {
                 let text =
@@ -148,7 +148,7 @@ impl Write for Writer {
         let command = doc! { "create": &name.table, "validator": validator(&schema)? };
         let database = self.deployment.client().await?.database(&name.schema);
         let place = self.deployment.place(None);
-        let made = self.deployment.ask(None, async move { Ok(database.run_command(command).await) }).await?;
+        let made = self.deployment.bounded(ANSWER, async move { database.run_command(command).await }).await?;
         made.map(drop).map_err(|cause| match answer(&cause) {
             Some((48, ..)) => exists(),
             Some((73, _, message)) => {
@@ -164,7 +164,8 @@ impl Write for Writer {
         if metadata::entry(&self.deployment, name).await?.is_none() {
             return Err(self.missing(name));
         }
-        self.deployment.command(&name.schema, doc! { "drop": &name.table }).await?;
+        let collection = self.deployment.collection(name).await?;
+        self.deployment.ask(None, async move { collection.drop().await }).await?;
         self.samples.forget(name);
         Ok(())
     }
@@ -191,8 +192,8 @@ impl Write for Writer {
                 batch.and_then(|batch| encode::documents(&batch, &columns)).map_err(|error| partial(error, stored))?;
             for documents in documents.chunks(BATCH).map(<[Document]>::to_vec) {
                 let (target, count) = (collection.clone(), documents.len() as u64);
-                let work = async move { Ok(target.insert_many(documents).ordered(true).await) };
-                let outcome = self.deployment.bounded(CHANGE, Some(name), work).await;
+                let work = async move { target.insert_many(documents).ordered(true).await };
+                let outcome = self.deployment.bounded(CHANGE, work).await;
                 match outcome.map_err(|error| partial(error, stored))? {
                     Ok(_) => stored += count,
                     Err(cause) => {

@@ -4,13 +4,13 @@ use arrow::datatypes::DataType;
 use connector_spi::{Aggregation, Call, Function, Refusal, RefusalCode, Result, Scan};
 
 use crate::metadata::Facts;
-use crate::pushdown::{TAKEN, UNTYPED, ZERO, is_taken};
+use crate::pushdown::{TAKEN, UNTYPED, ZERO};
 use crate::sql::{column, identifier};
 use crate::types::{Collation, Kind};
 
 /// Why groups are not made in Postgres; none where they are, and equal the engine's.
 pub(crate) fn doubt(scan: &Scan, aggregation: &Aggregation) -> Option<Refusal> {
-    if is_taken(scan) {
+    if scan.is_taken() {
         return Some(TAKEN);
     }
     let kind = |at: usize| scan.columns.get(at).and_then(|column| Kind::of_column(column).ok());

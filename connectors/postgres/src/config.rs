@@ -9,10 +9,6 @@ use tokio_postgres::config::{Host, SslMode};
 
 use crate::tls::Trust;
 
-const fn option(name: &'static str, kind: OptionKind, default: Option<&'static str>, doc: &'static str) -> OptionSpec {
-    OptionSpec { name, kind, doc, default, required: false }
-}
-
 /// Every option.
 pub(crate) const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
@@ -22,39 +18,39 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         default: None,
         required: true,
     },
-    option("user", OptionKind::Text, None, "The user, in place of the url's."),
-    option("password", OptionKind::Secret, None, "The password, in place of the url's."),
-    option(
+    OptionSpec::optional("user", OptionKind::Text, None, "The user, in place of the url's."),
+    OptionSpec::optional("password", OptionKind::Secret, None, "The password, in place of the url's."),
+    OptionSpec::optional(
         "max_connections",
         OptionKind::Integer,
         Some("10"),
         "The most connections that are at work at once, of all processes together, 1 to 1000.",
     ),
-    option(
+    OptionSpec::optional(
         "split_size",
         OptionKind::Integer,
         Some("8388608"),
         "A table is read by several connections, each of at least about this many bytes of it; 8192 or more.",
     ),
-    option(
+    OptionSpec::optional(
         "writable",
         OptionKind::Boolean,
         Some("false"),
         "Whether statements may write; else every session is read-only.",
     ),
-    option(
+    OptionSpec::optional(
         "passthrough",
         OptionKind::Boolean,
         Some("false"),
         "Whether TABLE(catalog.system.query('…')) may read with SQL of Postgres' own.",
     ),
-    option(
+    OptionSpec::optional(
         "ssl_mode",
         OptionKind::Text,
         Some("prefer"),
         "disable, prefer, require, verify-ca or verify-full, as in libpq; in place of the url's sslmode.",
     ),
-    option(
+    OptionSpec::optional(
         "ssl_root_cert",
         OptionKind::Text,
         None,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use connector_spi::{Column, Join, JoinKind, Refusal, RefusalCode, Scan, TableName};
 
 use crate::metadata::Facts;
-use crate::pushdown::{FEWER, TAKEN, UNTYPED, exact_order, is_taken, refusal};
+use crate::pushdown::{FEWER, TAKEN, UNTYPED, exact_order, refusal};
 use crate::split::Part;
 use crate::sql::{identifier, select};
 use crate::types::{Collation, Kind};
@@ -15,7 +15,7 @@ pub(crate) fn joined(left: &Scan, join: &Join) -> Result<Scan, Refusal> {
     let Join { right, kind, on } = join;
     let facts = [Facts::read(&left.native), Facts::read(&right.native)];
     for (scan, facts) in [left, right].into_iter().zip(&facts) {
-        if is_taken(scan) {
+        if scan.is_taken() {
             return Err(TAKEN);
         }
         if facts.query.is_some() && !facts.own {

@@ -18,11 +18,6 @@ pub(crate) const UNTYPED: Refusal = Refusal::new(RefusalCode::Type, "the column'
 pub(crate) const FEWER: Refusal = Refusal::new(RefusalCode::Source, "the table has fewer columns");
 pub(crate) const UNKNOWN: Refusal = Refusal::new(RefusalCode::Source, "not known to the connector");
 
-/// Whether a filter, an order, groups or a join would come too late.
-pub(crate) fn is_taken(scan: &Scan) -> bool {
-    scan.limit.is_some() || scan.aggregation.is_some()
-}
-
 /// The answer to an offered operation; pure.
 pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
     match op {
@@ -33,7 +28,7 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         Op::Columns(columns) => Absorbed::Exact(scan.with_projection(columns.clone())),
         Op::Limit(limit) => Absorbed::Exact(scan.with_limit(*limit)),
         // The limit would then count the rows that pass, and a group is no row.
-        Op::Filter(_) if is_taken(scan) => Absorbed::No(TAKEN),
+        Op::Filter(_) if scan.is_taken() => Absorbed::No(TAKEN),
         Op::Filter(Predicate::In { values, .. }) if list::is_costly(scan, values.len()) => {
             Absorbed::No(Refusal::new(RefusalCode::Size, "the list is too long to be looked through for each row"))
         }
@@ -47,7 +42,7 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
             Ok(Taken { kept, .. }) => Absorbed::Inexact(scan.with_filter(kept)),
         },
         Op::Top { order, limit } => match order.iter().find_map(|key| unordered(scan, key)) {
-            _ if is_taken(scan) => Absorbed::No(TAKEN),
+            _ if scan.is_taken() => Absorbed::No(TAKEN),
             Some(reason) => Absorbed::No(reason),
             None => Absorbed::Exact(scan.with_top(order.clone(), *limit)),
         },

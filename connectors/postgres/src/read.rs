@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use connector_spi::{BatchStream, Error, ReadContext, Result, Scan, Split};
+use arrow::array::RecordBatch;
+use connector_spi::{BatchStream, Error, ReadContext, Result, Scan, Split, rows_alone};
 use futures::future;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio_postgres::{Client, CopyOutStream};
@@ -131,20 +131,10 @@ async fn count(
         Err(error) => return Err(lease.failed(&error, place).await),
     };
     let count = rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()).and_then(|count| u64::try_from(count).ok());
-    let mut left = count.ok_or_else(|| Error::internal("Postgres counted rows without a number"))?;
+    let rows = count.ok_or_else(|| Error::internal("Postgres counted rows without a number"))?;
     context.counters.add_bytes(size_of::<i64>());
     lease.finish().await;
-    let (schema, most) = (scan.schema(), context.batch_rows.max(1));
-    let batches = std::iter::from_fn(move || {
-        let rows = usize::try_from(left).unwrap_or(usize::MAX).min(most);
-        left -= rows as u64;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        (rows > 0).then(|| {
-            RecordBatch::try_new_with_options(Arc::clone(&schema), Vec::new(), &options)
-                .map_err(|cause| Error::internal(format!("a batch without columns is not whole: {cause}")))
-        })
-    });
-    Ok(stream::iter(batches).boxed())
+    Ok(stream::iter(rows_alone(scan, rows, context.batch_rows)).boxed())
 }
 
 struct Reading {

@@ -50,7 +50,7 @@ fn passing(scan: &Scan, part: &Part, more: Option<String>) -> Result<String> {
 
 /// The WHERE of a statement that changes a table's own rows. Errors: `UNSUPPORTED` for what is no table.
 pub(crate) fn changed(scan: &Scan) -> Result<String> {
-    if pushdown::is_taken(scan) || Facts::read(&scan.native).query.is_some() {
+    if scan.is_taken() || Facts::read(&scan.native).query.is_some() {
         return Err(Error::unsupported("only the rows of a table can be changed"));
     }
     passing(scan, &Part::default(), None)

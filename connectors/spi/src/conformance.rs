@@ -111,16 +111,7 @@ impl<'a> Subject<'a> {
             all.extend(read);
         }
         drop(cut.guard);
-        let wanted = scan.schema();
-        if let Some(other) = all.iter().find(|batch| batch.schema() != wanted) {
-            return Err(format!("a batch has the schema {} and not {wanted}", other.schema()));
-        }
-        if wanted.fields().is_empty() {
-            let rows = all.iter().map(RecordBatch::num_rows).sum();
-            let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            return RecordBatch::try_new_with_options(wanted, Vec::new(), &options).map_err(|error| error.to_string());
-        }
-        concat_batches(&wanted, &all).map_err(|error| error.to_string())
+        whole(scan, &all)
     }
 
     async fn read_split(&self, scan: &Scan, split: &Split) -> crate::Result<Vec<RecordBatch>> {
@@ -153,6 +144,20 @@ impl<'a> Subject<'a> {
     fn are_rows(&self, numbers: &[i64]) -> bool {
         !repeats(numbers) && numbers.iter().all(|number| self.numbers.binary_search(number).is_ok())
     }
+}
+
+/// All batches that a scan returned as one. Errors: one has another schema than the scan.
+pub fn whole(scan: &Scan, batches: &[RecordBatch]) -> Outcome<RecordBatch> {
+    let wanted = scan.schema();
+    if let Some(other) = batches.iter().find(|batch| batch.schema() != wanted) {
+        return Err(format!("a batch has the schema {} and not {wanted}", other.schema()));
+    }
+    if wanted.fields().is_empty() {
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        return RecordBatch::try_new_with_options(wanted, Vec::new(), &options).map_err(|error| error.to_string());
+    }
+    concat_batches(&wanted, batches).map_err(|error| error.to_string())
 }
 
 /// Creates the table and writes the rows. Errors: the source cannot be written, or says why not.

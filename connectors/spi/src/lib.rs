@@ -22,7 +22,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
@@ -41,6 +41,25 @@ pub use take::{Connective, Taken, inwards, take};
 
 /// Rows on their way out of a source. Dropping the stream cancels the work in the source.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// Batches of so many rows in all, without columns: what a scan returns where only the number matters. Errors: the scan
+/// has columns.
+pub fn rows_alone(
+    scan: &Scan,
+    mut rows: u64,
+    batch_rows: usize,
+) -> impl Iterator<Item = Result<RecordBatch>> + Send + use<> {
+    let (schema, most) = (scan.schema(), batch_rows.max(1));
+    std::iter::from_fn(move || {
+        let next = usize::try_from(rows).unwrap_or(usize::MAX).min(most);
+        rows -= next as u64;
+        let options = RecordBatchOptions::new().with_row_count(Some(next));
+        (next > 0).then(|| {
+            RecordBatch::try_new_with_options(Arc::clone(&schema), Vec::new(), &options)
+                .map_err(|cause| Error::internal(format!("a batch without columns is not whole: {cause}")))
+        })
+    })
+}
 
 /// A kind of source, such as "postgres".
 pub trait Connector: Debug + Send + Sync {

@@ -37,6 +37,18 @@ pub struct OptionSpec {
     pub required: bool,
 }
 
+impl OptionSpec {
+    /// An option that may be left out.
+    pub const fn optional(
+        name: &'static str,
+        kind: OptionKind,
+        default: Option<&'static str>,
+        doc: &'static str,
+    ) -> Self {
+        Self { name, kind, doc, default, required: false }
+    }
+}
+
 /// Text whose Debug and Display print `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -61,6 +61,12 @@ impl Scan {
         Arc::new(Schema::new(fields))
     }
 
+    /// Whether a filter, an order, groups or a join would come too late: a limit would then count what passes, and a group
+    /// is no row.
+    pub fn is_taken(&self) -> bool {
+        self.limit.is_some() || self.aggregation.is_some()
+    }
+
     /// The same scan with one more filter; for use in `absorb`.
     #[must_use]
     pub fn with_filter(&self, filter: Predicate) -> Self {

@@ -73,25 +73,24 @@ impl View<'_> {
             Expr::Between(Between { expr, negated, low, high }) => match (self.cut(expr, low), self.cut(expr, high)) {
                 (None, None) => None,
                 (from, to) => {
-                    let side = |cut: Option<Cut>, op, other: &Expr| match cut {
-                        Some(cut) => cut.is(op),
-                        None => Some(binary((**expr).clone(), op, other.clone())),
-                    };
                     let (from_op, to_op) =
                         if *negated { (Operator::Lt, Operator::Gt) } else { (Operator::GtEq, Operator::LtEq) };
                     let both = if *negated { Operator::Or } else { Operator::And };
-                    let (from, to) = (side(from, from_op, low), side(to, to_op, high));
+                    let (from, to) = (side(expr, from, from_op, low), side(expr, to, to_op, high));
                     from.zip(to).map(|(from, to)| binary(from, both, to))
                 }
             },
-            Expr::InList(InList { expr, list, negated }) if list.iter().any(|item| self.cut(expr, item).is_some()) => {
+            Expr::InList(InList { expr, list, negated }) if matches!(**expr, Expr::Cast(_)) => {
                 let (op, both) = if *negated { (Operator::NotEq, Operator::And) } else { (Operator::Eq, Operator::Or) };
-                let equal = |item: &Expr| match self.cut(expr, item) {
-                    Some(cut) => cut.is(op),
-                    None => Some(binary((**expr).clone(), op, item.clone())),
-                };
-                let parts: Option<Vec<Expr>> = list.iter().map(equal).collect();
-                parts.and_then(|parts| parts.into_iter().reduce(|all, one| binary(all, both, one)))
+                let cuts: Vec<Option<Cut>> = list.iter().map(|item| self.cut(expr, item)).collect();
+                match cuts.iter().any(Option::is_some) {
+                    false => None,
+                    true => {
+                        let parts: Option<Vec<Expr>> =
+                            cuts.into_iter().zip(list).map(|(cut, item)| side(expr, cut, op, item)).collect();
+                        parts.and_then(|parts| parts.into_iter().reduce(|all, one| binary(all, both, one)))
+                    }
+                }
             }
             _ => None,
         };
@@ -150,19 +149,8 @@ impl Cut {
     fn is(self, op: Operator) -> Option<Expr> {
         let Self { coarse, before, exact } = self;
         let is = |op| binary(coarse.clone(), op, before.clone());
-        let compares = matches!(
-            op,
-            Operator::Eq
-                | Operator::NotEq
-                | Operator::Lt
-                | Operator::LtEq
-                | Operator::Gt
-                | Operator::GtEq
-                | Operator::IsDistinctFrom
-                | Operator::IsNotDistinctFrom
-        );
         Some(match op {
-            op if exact && compares => is(op),
+            op if exact && op.supports_propagation() => is(op),
             // The constant lies between two values that the side can have.
             Operator::Gt | Operator::GtEq => is(Operator::Gt),
             Operator::Lt | Operator::LtEq => is(Operator::LtEq),
@@ -172,6 +160,14 @@ impl Cut {
             Operator::IsNotDistinctFrom => lit(false),
             _ => return None,
         })
+    }
+}
+
+/// One comparison of several: by what is cut, where something is.
+fn side(expr: &Expr, cut: Option<Cut>, op: Operator, other: &Expr) -> Option<Expr> {
+    match cut {
+        Some(cut) => cut.is(op),
+        None => Some(binary(expr.clone(), op, other.clone())),
     }
 }
 

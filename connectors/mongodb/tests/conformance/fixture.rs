@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, RecordBatch};
 use bson::Document;
 use connector_mongodb::Mongodb;
-use connector_spi::{Connector, Options, ReadContext, ReadCounters, Result, Scan, Source, TableName};
+use connector_spi::{Connector, Options, ReadContext, ReadCounters, Result, Scan, Source, TableName, conformance};
 use futures::TryStreamExt;
 use mongodb::{Client, Collection, Database};
 
@@ -80,13 +80,7 @@ pub async fn read(source: &dyn Source, scan: &Scan) -> Result<RecordBatch> {
         let read: Vec<RecordBatch> = source.read(scan, split, context(8192)).await?.try_collect().await?;
         batches.extend(read);
     }
-    assert!(batches.iter().all(|batch| batch.schema() == scan.schema()), "the schema is not the scan's");
-    if scan.projection.is_empty() {
-        let rows = batches.iter().map(RecordBatch::num_rows).sum();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        return Ok(RecordBatch::try_new_with_options(scan.schema(), Vec::new(), &options).expect("a batch"));
-    }
-    Ok(arrow::compute::concat_batches(&scan.schema(), &batches).expect("one batch"))
+    Ok(conformance::whole(scan, &batches).expect("the scan's schema"))
 }
 
 /// A value as text; NULL as `NULL`.
