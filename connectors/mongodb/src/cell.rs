@@ -14,6 +14,7 @@ use arrow::error::ArrowError;
 use bson::spec::BinarySubtype;
 use bson::{RawBsonRef, RawDocument, Uuid};
 
+use crate::element::{Elements, Malformed};
 use crate::types::{Kind, alias};
 use crate::{decimal, json};
 
@@ -37,6 +38,12 @@ impl Misfit {
     fn below(mut self, name: &str) -> Self {
         self.path.insert(0, name.to_owned());
         self
+    }
+}
+
+impl From<Malformed> for Misfit {
+    fn from(_: Malformed) -> Self {
+        Self::of("is not BSON: a field does not end within it")
     }
 }
 
@@ -161,7 +168,11 @@ impl Cells {
                 }
             }
             (Self::Text(cells), RawBsonRef::String(value)) => cells.append_value(value),
-            (Self::ObjectId(cells), RawBsonRef::ObjectId(id)) => cells.append_value(id.to_hex()),
+            (Self::ObjectId(cells), RawBsonRef::ObjectId(id)) => {
+                let mut digits = [0; 24];
+                hex::encode_to_slice(id.bytes(), &mut digits).map_err(|_| Misfit::of("cannot be read"))?;
+                cells.append_value(str::from_utf8(&digits).map_err(|_| Misfit::of("cannot be read"))?);
+            }
             (Self::Uuid(cells), RawBsonRef::Binary(binary)) if binary.subtype == BinarySubtype::Uuid => {
                 let bytes = binary.bytes.try_into().map_err(|_| Misfit::of("holds a uuid of other than 16 bytes"))?;
                 cells.append_value(Uuid::from_bytes(bytes).to_string());
@@ -278,7 +289,7 @@ fn unlike(value: RawBsonRef<'_>) -> Misfit {
 /// Columns that the fields of documents fill by name.
 pub(crate) struct Row {
     kinds: Vec<(String, Kind)>,
-    places: HashMap<String, usize>,
+    places: HashMap<Vec<u8>, usize>,
     cells: Vec<Cells>,
     /// The column that holds whole documents.
     whole: Option<usize>,
@@ -295,14 +306,14 @@ impl Row {
 
     /// Columns that grow in cells of their own.
     pub(crate) fn of(kinds: Vec<(String, Kind)>, cells: Vec<Cells>) -> Self {
-        let places = kinds.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
+        let places = kinds.iter().enumerate().map(|(at, (name, _))| (name.clone().into_bytes(), at)).collect();
         Self { filled: vec![0; kinds.len()], places, cells, kinds, whole: None, document: 0 }
     }
 
     /// The same columns, of which one holds whole documents.
     pub(crate) fn with_whole(mut self, whole: Option<usize>) -> Self {
         if let Some((name, _)) = whole.and_then(|at| self.kinds.get(at)) {
-            self.places.remove(name);
+            self.places.remove(name.as_bytes());
         }
         Self { whole, ..self }
     }
@@ -313,28 +324,40 @@ impl Row {
     pub(crate) fn push(&mut self, document: &RawDocument, policy: &mut Policy) -> Result<(), Misfit> {
         self.document += 1;
         let (mut next, mut found) = (0, 0);
-        for element in document.iter_elements() {
-            let element = element.map_err(|cause| Misfit::of(format!("is not BSON: {cause}")))?;
-            let name = element.key().as_str();
+        let mut elements = Elements::of(document.as_bytes(), 0);
+        // What is not plain is read by the driver, which comes after.
+        let (mut others, mut passed) = (document.iter_elements(), 0);
+        for index in 0.. {
+            let expected = self.kinds.get(next).filter(|_| Some(next) != self.whole).map(|(name, _)| name.as_bytes());
+            let Some(element) = elements.next(expected.unwrap_or_default())? else { break };
             // Documents of a collection mostly have their fields in one order.
-            let at = match self.kinds.get(next) {
-                Some((expected, _)) if expected == name && Some(next) != self.whole => next,
-                _ => match self.places.get(name) {
+            let at = match expected {
+                Some(name) if name == element.name => next,
+                _ => match self.places.get(element.name) {
                     Some(at) => *at,
                     None => continue,
                 },
             };
             next = at + 1;
+            let below = |misfit: Misfit| misfit.below(&String::from_utf8_lossy(element.name));
             if self.filled[at] == self.document {
                 if policy.lenient {
                     policy.misfits += 1;
                     continue;
                 }
-                return Err(Misfit::of("is there twice in one document").below(name));
+                return Err(below(Misfit::of("is there twice in one document")));
             }
             self.filled[at] = self.document;
             found += 1;
-            self.cells[at].push(element.value(), policy).map_err(|misfit| misfit.below(name))?;
+            let value = match element.plain() {
+                Some(value) => Ok(value),
+                None => {
+                    let other = others.nth(index - passed).ok_or(Malformed)?;
+                    passed = index + 1;
+                    other.and_then(|other| other.value())
+                }
+            };
+            self.cells[at].push(value, policy).map_err(below)?;
         }
         if let Some(at) = self.whole {
             self.filled[at] = self.document;

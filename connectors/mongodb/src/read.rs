@@ -1,34 +1,28 @@
-//! A split as raw batches of a cursor, decoded where they arrive: in a task of its own, a few batches ahead.
+//! A split as rows: the cursor's raw batches are decoded where the rows are taken, while the next batch is on its way.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use bson::{RawBsonRef, RawDocument, RawDocumentBuf, doc};
-use connector_spi::{BatchStream, Error, ErrorKind, ReadContext, Result, Scan, Split, rows_alone};
+use bson::{RawBsonRef, RawDocument};
+use connector_spi::{BatchStream, Error, ErrorKind, ReadContext, ReadCounters, Result, Scan, Split, rows_alone};
 use futures::{StreamExt, stream};
-use mongodb::options::{AggregateOptions, Collation, CursorType, FindOptions, Hint, SessionOptions};
-use mongodb::raw_batch_cursor::{RawBatch, SessionRawBatchCursor};
-use mongodb::{Client, ClientSession, Collection};
-use tokio::sync::mpsc::{Sender, channel};
-use tokio::time::timeout;
+use mongodb::raw_batch_cursor::RawBatch;
+use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::aggregate;
 use crate::cell::Row;
 use crate::client::Deployment;
 use crate::decode::Decoder;
-use crate::error::{Place, failed};
+use crate::element::Elements;
+use crate::fetch::{Fetch, Fetched};
 use crate::metadata::Facts;
 use crate::request::Request;
 use crate::split::Token;
 use crate::types::Kind;
 
-/// Batches that wait to be taken.
-const AHEAD: usize = 2;
-/// A server forgets a session after 30 minutes; while a reader waits, it is told of it more often.
-const REFRESH: Duration = Duration::from_secs(300);
-/// How long the server may take to end what a reader gave up.
-const END: Duration = Duration::from_secs(10);
+/// Raw batches that wait to be decoded; one more is on its way.
+const AHEAD: usize = 1;
 
 /// Reads a split. Dropping the stream ends its session, and with it what the server does for it.
 pub(crate) async fn read(
@@ -50,10 +44,78 @@ pub(crate) async fn read(
     let (database, name) = facts.of.unwrap_or_else(|| (scan.table.schema.clone(), scan.table.table.clone()));
     let collection = client.database(&database).collection(&name);
     let place = deployment.place(Some(&scan.table));
-    let (sender, receiver) = channel(AHEAD);
-    let reader = Reader { client, collection, collation, place, context, sender };
-    tokio::spawn(reader.run(request, at, decoding, stored));
-    Ok(stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }).boxed())
+    let (sender, fetched) = channel(AHEAD);
+    let counters = context.counters;
+    let fetch = Fetch { client, collection, collation, place, counters: Arc::clone(&counters), sender };
+    tokio::spawn(fetch.run(request, at, stored));
+    let rows = Rows { fetched, decoding, counters, batch: None, ready: VecDeque::new(), misfits: 0, ended: false };
+    Ok(stream::try_unfold(rows, |mut rows| async move { Ok(rows.next().await?.map(|batch| (batch, rows))) }).boxed())
+}
+
+/// The rows of what is fetched.
+struct Rows {
+    fetched: Receiver<Result<Fetched>>,
+    decoding: Decoding,
+    counters: Arc<ReadCounters>,
+    /// What is decoded now, and how many bytes of its documents are.
+    batch: Option<(RawBatch, usize)>,
+    ready: VecDeque<RecordBatch>,
+    /// How many misfits are counted already.
+    misfits: u64,
+    ended: bool,
+}
+
+impl Rows {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            if let Some((batch, passed)) = self.batch.take() {
+                self.decode(batch, passed)?;
+                continue;
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            match self.fetched.recv().await {
+                Some(fetched) => match fetched? {
+                    Fetched::Batch(batch) => self.batch = Some((batch, 0)),
+                    Fetched::End => {
+                        self.ready.extend(self.decoding.finish()?);
+                        self.ended = true;
+                    }
+                },
+                // Else rows would be missing without a word.
+                None => return Err(Error::internal("a reader of MongoDB ended before its documents did")),
+            }
+        }
+    }
+
+    /// Decodes until rows are ready, or to the end of the batch.
+    fn decode(&mut self, batch: RawBatch, passed: usize) -> Result<()> {
+        let odd = |cause: &str| Error::new(ErrorKind::BadData, format!("MongoDB sent what is no batch: {cause}"));
+        let documents = batch.doc_slices().map_err(|cause| odd(&cause.to_string()))?.as_bytes();
+        let mut elements = Elements::of(documents, passed);
+        let left = elements.left();
+        let more = loop {
+            let element = elements.next(b"").map_err(|_| odd("an item does not end within it"))?;
+            let Some(element) = element else { break false };
+            let Some(RawBsonRef::Document(document)) = element.plain() else {
+                return Err(odd("an item is no document"));
+            };
+            self.decoding.push(document, &mut self.ready)?;
+            if !self.ready.is_empty() {
+                break true;
+            }
+        };
+        let misfits = self.decoding.misfits();
+        self.counters.add_misfits(misfits - self.misfits);
+        self.misfits = misfits;
+        let passed = passed + left - elements.left();
+        self.batch = more.then_some((batch, passed));
+        Ok(())
+    }
 }
 
 /// What becomes of the documents.
@@ -99,10 +161,10 @@ impl Decoding {
         Ok(Self::Rows(Decoder::new(row, scan.schema(), facts.lenient, table, rows).with_places(places)))
     }
 
-    /// Takes a document; what is ready of it. Errors: a value that does not fit.
-    fn push(&mut self, document: &RawDocument) -> Result<Vec<RecordBatch>> {
+    /// Takes a document; what is ready with it goes to `ready`. Errors: a value that does not fit.
+    fn push(&mut self, document: &RawDocument, ready: &mut VecDeque<RecordBatch>) -> Result<()> {
         match self {
-            Self::Rows(decoder) => Ok(decoder.push(document)?.into_iter().collect()),
+            Self::Rows(decoder) => ready.extend(decoder.push(document)?),
             Self::Groups { decoder, alone } => {
                 *alone = None;
                 if let Ok(Some(RawBsonRef::Int32(1..) | RawBsonRef::Int64(1..))) = document.get(aggregate::MISFIT) {
@@ -111,7 +173,7 @@ impl Decoding {
                         "Read the column to see which, declare its type in the catalog's option \"tables\", or set on_misfit = 'null'.",
                     ));
                 }
-                Ok(decoder.push(document)?.into_iter().collect())
+                ready.extend(decoder.push(document)?);
             }
             Self::Number { scan, batch_rows } => {
                 let rows = match document.get("rows") {
@@ -120,9 +182,12 @@ impl Decoding {
                     _ => None,
                 };
                 let rows = rows.ok_or_else(|| Error::internal("MongoDB counted documents without a number"))?;
-                rows_alone(scan, rows, *batch_rows).collect()
+                for batch in rows_alone(scan, rows, *batch_rows) {
+                    ready.push_back(batch?);
+                }
             }
         }
+        Ok(())
     }
 
     /// What is left at the end.
@@ -151,170 +216,4 @@ fn nothing(scan: &Scan) -> Result<RecordBatch> {
     };
     let columns = schema.fields().iter().map(column).collect();
     RecordBatch::try_new(schema, columns).map_err(|cause| Error::internal(format!("a batch is not whole: {cause}")))
-}
-
-/// Why a reader stops early.
-enum Stop {
-    /// Nobody takes what it reads.
-    Dropped,
-    Failed(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-struct Reader {
-    client: Client,
-    collection: Collection<RawDocumentBuf>,
-    /// How texts compare, where it must be said.
-    collation: Option<Collation>,
-    place: Place,
-    context: ReadContext,
-    sender: Sender<Result<RecordBatch>>,
-}
-
-impl Reader {
-    async fn run(self, request: Request, at: Option<bson::Timestamp>, mut decoding: Decoding, stored: bool) {
-        let outcome = self.work(request, at, &mut decoding, stored).await;
-        self.context.counters.add_misfits(decoding.misfits());
-        if let Err(Stop::Failed(error)) = outcome {
-            // Whoever dropped the stream does not want it.
-            let _ = self.sender.send(Err(error)).await;
-        }
-    }
-
-    async fn work(
-        &self,
-        request: Request,
-        at: Option<bson::Timestamp>,
-        decoding: &mut Decoding,
-        stored: bool,
-    ) -> std::result::Result<(), Stop> {
-        let failed = |cause| Stop::Failed(failed(&cause, &self.place));
-        let mut options = SessionOptions::builder().build();
-        options.snapshot = at.map(|_| true);
-        options.snapshot_time = at;
-        let mut session = self.client.start_session().with_options(options).await.map_err(failed)?;
-        let id = session.id().clone();
-        self.context.counters.add_request();
-        let opening = self.open(&request, &mut session);
-        let mut cursor = self.unless_dropped(opening, &id).await?.map_err(failed)?;
-        let mut read = 0_u64;
-        loop {
-            let next = async { cursor.stream(&mut session).next().await };
-            let Some(batch) = self.unless_dropped(next, &id).await? else { break };
-            let batch = batch.map_err(failed)?;
-            read += self.decode(&batch, decoding, &session).await?;
-        }
-        if let Some(batch) = decoding.finish()? {
-            self.send(batch, &session).await?;
-        }
-        // A collection that was dropped reads like an empty one.
-        if read == 0 && stored && !self.is_there().await.map_err(failed)? {
-            let table = self.place.table.clone().unwrap_or_default();
-            let text = format!("table \"{table}\" was dropped after the query was planned");
-            return Err(Stop::Failed(Error::not_found(text).hint("Run the query again.")));
-        }
-        Ok(())
-    }
-
-    async fn is_there(&self) -> mongodb::error::Result<bool> {
-        let database = self.client.database(&self.collection.namespace().db);
-        Ok(!database.list_collection_names().filter(doc! { "name": self.collection.name() }).await?.is_empty())
-    }
-
-    async fn open(
-        &self,
-        request: &Request,
-        session: &mut ClientSession,
-    ) -> mongodb::error::Result<SessionRawBatchCursor> {
-        let by_id = || Hint::Keys(doc! { "_id": 1 });
-        match request {
-            Request::Find { filter, projection, sort, limit, part } => {
-                let ranged = part.min.is_some() || part.max.is_some();
-                let bound = |id: &Option<_>| id.clone().map(|id| doc! { "_id": id });
-                let mut options = FindOptions::default();
-                options.projection = projection.clone();
-                options.sort = sort.clone();
-                options.limit = *limit;
-                options.min = bound(&part.min);
-                options.max = bound(&part.max);
-                options.hint = ranged.then(by_id);
-                options.collation = self.collation.clone();
-                options.cursor_type = Some(CursorType::NonTailable);
-                options.allow_disk_use = sort.as_ref().map(|_| true);
-                self.collection.find(filter.clone()).with_options(options).session(session).batch().await
-            }
-            Request::Aggregate { pipeline, by_id: ranged } => {
-                let mut options = AggregateOptions::default();
-                options.hint = ranged.then(by_id);
-                options.collation = self.collation.clone();
-                options.allow_disk_use = Some(true);
-                self.collection.aggregate(pipeline.clone()).with_options(options).session(session).batch().await
-            }
-        }
-    }
-
-    /// Hands the documents of a batch on; how many they were.
-    async fn decode(
-        &self,
-        batch: &RawBatch,
-        decoding: &mut Decoding,
-        session: &ClientSession,
-    ) -> std::result::Result<u64, Stop> {
-        let odd = |cause: String| {
-            Stop::Failed(Error::new(ErrorKind::BadData, format!("MongoDB sent what is no batch: {cause}")))
-        };
-        self.context.counters.add_bytes(batch.as_raw_document().as_bytes().len());
-        let mut documents = 0;
-        for item in batch.doc_slices().map_err(|cause| odd(cause.to_string()))? {
-            let RawBsonRef::Document(document) = item.map_err(|cause| odd(cause.to_string()))? else {
-                return Err(odd("an item is no document".to_owned()));
-            };
-            documents += 1;
-            for ready in decoding.push(document)? {
-                self.send(ready, session).await?;
-            }
-        }
-        Ok(documents)
-    }
-
-    /// Hands a batch on; while nobody takes it, the session is kept alive.
-    async fn send(&self, batch: RecordBatch, session: &ClientSession) -> std::result::Result<(), Stop> {
-        loop {
-            match timeout(REFRESH, self.sender.reserve()).await {
-                Ok(Ok(permit)) => {
-                    permit.send(Ok(batch));
-                    return Ok(());
-                }
-                Ok(Err(_)) => return Err(Stop::Dropped),
-                Err(_) => {
-                    let refresh = doc! { "refreshSessions": [session.id().clone()] };
-                    // A server that does not know the command keeps sessions as long as it keeps cursors.
-                    let _ = self.client.database("admin").run_command(refresh).await;
-                }
-            }
-        }
-    }
-
-    /// Waits for the server. Where nobody waits for the rows any more, it is asked to end the session's work; the driver's
-    /// future is not dropped before it has.
-    async fn unless_dropped<T>(
-        &self,
-        work: impl Future<Output = T>,
-        session: &bson::Document,
-    ) -> std::result::Result<T, Stop> {
-        let mut work = std::pin::pin!(work);
-        tokio::select! {
-            done = &mut work => return Ok(done),
-            () = self.sender.closed() => {}
-        }
-        let kill = doc! { "killSessions": [session.clone()] };
-        let end = async { self.client.database("admin").run_command(kill).await };
-        let _ = timeout(END, futures::future::join(end, work)).await;
-        Err(Stop::Dropped)
-    }
 }
