@@ -19,6 +19,7 @@ mod passthrough;
 mod pushdown;
 mod read;
 mod request;
+mod sample;
 mod schema;
 mod source;
 mod split;

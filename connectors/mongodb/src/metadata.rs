@@ -1,4 +1,4 @@
-//! What a deployment says of its databases and collections, and the sample that decides on columns.
+//! What a deployment says of its databases and collections.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,18 +9,14 @@ use connector_spi::{Column, Error, Result, SchemaEntry, Table, TableEntry, Table
 use futures::{StreamExt, TryStreamExt};
 use mongodb::Collection;
 use mongodb::options::Collation;
-use mongodb::raw_batch_cursor::RawBatchCursor;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{ANSWER, Deployment, simple};
-use crate::evidence::Seen;
-use crate::schema;
 use crate::types::Kind;
+use crate::{sample, schema};
 
 /// Databases of the server's own.
 const INTERNAL: [&str; 3] = ["admin", "config", "local"];
-/// The first and the last documents of a large collection are looked at beside random ones.
-const ENDS: u32 = 50;
 /// Samples that are kept at most.
 const MOST_KEPT: usize = 10_000;
 
@@ -49,6 +45,9 @@ pub(crate) struct Facts {
     pub(crate) bytes: Option<u64>,
     /// Fields that an index begins with.
     pub(crate) indexed: Vec<String>,
+    /// Whether the server did not find random documents in time; it is not asked for more of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ordered_alone: bool,
 }
 
 impl Facts {
@@ -191,7 +190,8 @@ pub(crate) async fn table(deployment: &Deployment, samples: &Samples, name: &Tab
     if stored {
         facts.indexed = indexed(deployment, name, &collection).await?;
     }
-    let seen = sample(deployment, name, &collection, &facts).await?;
+    let seen = sample::take(deployment, name, &collection, &facts).await?;
+    facts.ordered_alone = seen.ordered_alone;
     let validator = options
         .and_then(|options| options.get_document("validator").ok())
         .and_then(|validator| validator.get_document("$jsonSchema").ok());
@@ -267,51 +267,4 @@ async fn indexed(
         (!odd && matches!(direction, Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_))).then(|| field.clone())
     };
     Ok(indexes.iter().filter_map(leading).collect())
-}
-
-/// Looks at all documents of a small collection; of a large one at the first, the last, and random ones.
-async fn sample(
-    deployment: &Deployment,
-    name: &TableName,
-    collection: &Collection<RawDocumentBuf>,
-    facts: &Facts,
-) -> Result<Seen> {
-    let wanted = deployment.settings.sample;
-    let few = facts.rows.is_none_or(|rows| rows <= u64::from(wanted));
-    let (collection, whole) = (collection.clone(), few || !facts.has_ranges());
-    deployment
-        .ask(Some(name), async move {
-            let mut seen = Seen::default();
-            let find = |filter: Document, sort: Document, limit: u32| {
-                collection.find(filter).sort(sort).limit(i64::from(limit)).max_time(ANSWER)
-            };
-            if whole {
-                look(&mut seen, find(doc! {}, doc! {}, wanted).batch().await?, u32::MAX).await?;
-                return Ok(seen);
-            }
-            let ends = ENDS.min(wanted.div_ceil(4));
-            look(&mut seen, find(doc! {}, doc! { "_id": 1 }, ends).batch().await?, u32::MAX).await?;
-            look(&mut seen, find(doc! {}, doc! { "_id": -1 }, ends).batch().await?, u32::MAX).await?;
-            let known = seen.fields.len();
-            let pipeline = [doc! { "$sample": { "size": i64::from(wanted.saturating_sub(2 * ends).max(1)) } }];
-            look(&mut seen, collection.aggregate(pipeline).max_time(ANSWER).batch().await?, u32::MAX).await?;
-            // Whichever documents were chosen, the columns have one order.
-            seen.order_from(known);
-            Ok(seen)
-        })
-        .await
-}
-
-/// Adds the documents of a cursor, batch by batch, until so many were seen in all.
-pub(crate) async fn look(seen: &mut Seen, mut batches: RawBatchCursor, most: u32) -> mongodb::error::Result<()> {
-    while seen.times < u64::from(most)
-        && let Some(batch) = batches.try_next().await?
-    {
-        for item in batch.doc_slices()? {
-            if let bson::RawBsonRef::Document(document) = item? {
-                seen.document(document)?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use connector_spi::{Column, Error, ErrorKind, Result, Table, TableName};
 use crate::client::{ANSWER, Deployment};
 use crate::evidence::Seen;
 use crate::metadata::{self, Facts};
+use crate::sample;
 
 /// Stages and operators that write, or run code of the user's on the server.
 const REFUSED: [&str; 6] = ["$out", "$merge", "$where", "$function", "$accumulator", "$changeStream"];
@@ -35,7 +36,7 @@ pub(crate) async fn describe(deployment: &Deployment, arguments: &[String]) -> R
     let most = deployment.settings.sample;
     let sampled = deployment.ask(None, async move {
         let mut seen = Seen::default();
-        metadata::look(&mut seen, target.aggregate(stages).max_time(ANSWER).batch().await?, most).await?;
+        sample::look(&mut seen, target.aggregate(stages).max_time(ANSWER).batch().await?, most).await?;
         Ok(seen)
     });
     let seen = sampled.await.map_err(|error| match error.kind() {

@@ -20,14 +20,9 @@ pub(crate) struct Found {
 
 /// The columns. `validator` is the collection's `$jsonSchema`, where it has one.
 pub(crate) fn columns(declared: Option<&Vec<(String, Kind)>>, validator: Option<&Document>, seen: &Seen) -> Vec<Found> {
-    let evidence = |name: &str| match seen.field(name) {
-        Some(field) => field.text(seen.times),
-        None if seen.times == 0 => "the collection is empty".to_owned(),
-        None => format!("0 % of {} documents", seen.times),
-    };
     let mut found: Vec<Found> = Vec::new();
     for (name, kind) in declared.into_iter().flatten() {
-        let comment = format!("declared; {}", evidence(name));
+        let comment = format!("declared; {}", seen.evidence(name));
         found.push(Found { name: name.clone(), kind: kind.clone(), comment });
     }
     let is_there = |found: &[Found], name: &str| found.iter().any(|column| column.name == name);
@@ -38,18 +33,18 @@ pub(crate) fn columns(declared: Option<&Vec<(String, Kind)>>, validator: Option<
             continue;
         }
         let kind = kind_of(property.as_document(), seen.field(name), 0);
-        found.push(Found { name: name.clone(), kind, comment: format!("validator; {}", evidence(name)) });
+        found.push(Found { name: name.clone(), kind, comment: format!("validator; {}", seen.evidence(name)) });
     }
     if whole {
         return found;
     }
     for (name, field) in &seen.fields {
         if !is_there(&found, name) {
-            found.push(Found { name: name.clone(), kind: field.kind(0), comment: field.text(seen.times) });
+            found.push(Found { name: name.clone(), kind: field.kind(0), comment: seen.evidence(name) });
         }
     }
     if !is_there(&found, "_id") {
-        let comment = evidence("_id");
+        let comment = seen.evidence("_id");
         found.insert(0, Found { name: "_id".to_owned(), kind: Kind::ObjectId, comment });
     }
     found

@@ -1,5 +1,7 @@
 //! What goes wrong: logins, addresses, collections that change while they are read, readers that go away.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, doc};
@@ -16,6 +18,68 @@ async fn an_address_where_nobody_answers_is_an_error_within_seconds() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("127.0.0.1:1"), "{error:?}");
     assert!(start.elapsed() < Duration::from_secs(12));
+}
+
+/// The address of a server that is the other one, but for random documents: who asks for those waits.
+fn without_random_documents(server: SocketAddr) -> SocketAddr {
+    fn message(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let mut message = length.to_vec();
+        message.resize(i32::from_le_bytes(length) as usize, 0);
+        from.read_exact(&mut message[4..])?;
+        Ok(message)
+    }
+    fn serve(mut client: TcpStream, server: SocketAddr) -> std::io::Result<()> {
+        let mut server = TcpStream::connect(server)?;
+        loop {
+            let asked = message(&mut client)?;
+            if asked.windows(7).any(|bytes| bytes == b"$sample") {
+                continue;
+            }
+            server.write_all(&asked)?;
+            let answer = message(&mut server)?;
+            client.write_all(&answer)?;
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(client, server).ok());
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn where_random_documents_take_too_long_the_first_decide_and_one_cursor_reads() {
+    let Some(fixture) = fixture("unsampled").await else { return };
+    let document = |n: i32| match n < 40 {
+        true => doc! { "_id": n, "pad": "x".repeat(100) },
+        false => doc! { "_id": n, "pad": "x".repeat(100), "late": n },
+    };
+    fixture.fill("t", (0..300).map(document).collect()).await;
+    let options = mongodb::options::ClientOptions::parse(&fixture.url).await.expect("a url");
+    let server: SocketAddr = options.hosts[0].to_string().parse().expect("an address of digits");
+    let url = format!("mongodb://{}/?directConnection=true", without_random_documents(server));
+    let slow = open(&url, &[("schema_sample", 60.into())]);
+    let described = async {
+        let scan = crate::fixture::scan(&*slow, fixture.name("t")).await;
+        let late = scan.columns.iter().position(|column| column.name == "late").expect("one of the first 60 has it");
+        let table = slow.table(&fixture.name("t")).await.expect("described").expect("a table");
+        let evidence = "the first by _id: random documents took too long to find; 33.3 % of 60 documents: int 20";
+        assert_eq!(table.columns[late].comment, evidence);
+        assert_eq!(slow.splits(&scan, 4).await.expect("splits").splits.len(), 1);
+    };
+    // A table that was described in time may be cut when the server is slow.
+    let cut = async {
+        let scan = fixture.scan("t").await;
+        assert!(fixture.source.splits(&scan, 4).await.expect("splits").splits.len() > 1);
+        assert_eq!(slow.splits(&scan, 4).await.expect("splits").splits.len(), 1);
+        assert_eq!(crate::fixture::read(&*slow, &scan).await.expect("read").num_rows(), 300);
+    };
+    futures::future::join(described, cut).await;
 }
 
 #[tokio::test]

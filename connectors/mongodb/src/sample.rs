@@ -1,0 +1,98 @@
+//! The documents that are looked at before a collection's columns are decided.
+
+use bson::{Document, RawBsonRef, RawDocumentBuf, doc};
+use connector_spi::{ErrorKind, Result, TableName};
+use futures::TryStreamExt;
+use mongodb::Collection;
+use mongodb::raw_batch_cursor::RawBatchCursor;
+
+use crate::client::{ANSWER, Deployment};
+use crate::evidence::Seen;
+use crate::metadata::Facts;
+
+/// The first and the last documents of a large collection are looked at beside random ones.
+const ENDS: u32 = 50;
+
+/// Looks at all documents of a small collection; of a large one at the first, the last, and random ones. Where the server
+/// does not find those in time, at more of the first.
+///
+/// Errors: what the server says; `TIMEOUT` where it does not even give the first documents.
+pub(crate) async fn take(
+    deployment: &Deployment,
+    name: &TableName,
+    collection: &Collection<RawDocumentBuf>,
+    facts: &Facts,
+) -> Result<Seen> {
+    let wanted = deployment.settings.sample;
+    let few = facts.rows.is_none_or(|rows| rows <= u64::from(wanted));
+    let looker = Looker { deployment, name, collection };
+    if few || !facts.has_ranges() {
+        return looker.first(Seen::default(), Document::new(), wanted, 0).await;
+    }
+    let ends = ENDS.min(wanted.div_ceil(4));
+    let first = looker.first(Seen::default(), doc! { "_id": 1 }, ends, 0).await?;
+    let known = first.fields.len();
+    let others = async {
+        let both = looker.first(first.clone(), doc! { "_id": -1 }, ends, 0).await?;
+        looker.random(both, wanted.saturating_sub(2 * ends).max(1)).await
+    };
+    let mut seen = match others.await {
+        Err(error) if error.kind() == ErrorKind::Timeout => {
+            let more = looker.first(first.clone(), doc! { "_id": 1 }, (wanted - ends).max(1), ends).await;
+            let mut seen = match more {
+                Err(error) if error.kind() == ErrorKind::Timeout => first,
+                more => more?,
+            };
+            seen.ordered_alone = true;
+            seen
+        }
+        seen => seen?,
+    };
+    // Whichever documents were chosen, the columns have one order.
+    seen.order_from(known);
+    Ok(seen)
+}
+
+struct Looker<'a> {
+    deployment: &'a Deployment,
+    name: &'a TableName,
+    collection: &'a Collection<RawDocumentBuf>,
+}
+
+impl Looker<'_> {
+    /// Adds so many documents of an order, after some that are passed over.
+    async fn first(&self, mut seen: Seen, sort: Document, limit: u32, skip: u32) -> Result<Seen> {
+        let collection = self.collection.clone();
+        let work = async move {
+            let find = collection.find(Document::new()).sort(sort).skip(u64::from(skip)).limit(i64::from(limit));
+            look(&mut seen, find.max_time(ANSWER).batch().await?, u32::MAX).await?;
+            Ok(seen)
+        };
+        self.deployment.ask(Some(self.name), work).await
+    }
+
+    /// Adds so many random documents.
+    async fn random(&self, mut seen: Seen, size: u32) -> Result<Seen> {
+        let collection = self.collection.clone();
+        let work = async move {
+            let pipeline = [doc! { "$sample": { "size": i64::from(size) } }];
+            look(&mut seen, collection.aggregate(pipeline).max_time(ANSWER).batch().await?, u32::MAX).await?;
+            Ok(seen)
+        };
+        self.deployment.ask(Some(self.name), work).await
+    }
+}
+
+/// Adds the documents of a cursor, batch by batch, until so many were seen in all.
+pub(crate) async fn look(seen: &mut Seen, mut batches: RawBatchCursor, most: u32) -> mongodb::error::Result<()> {
+    while seen.times < u64::from(most)
+        && let Some(batch) = batches.try_next().await?
+    {
+        for item in batch.doc_slices()? {
+            if let RawBsonRef::Document(document) = item? {
+                seen.document(document)?;
+            }
+        }
+    }
+    Ok(())
+}
