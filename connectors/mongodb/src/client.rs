@@ -95,6 +95,14 @@ impl Deployment {
     }
 }
 
+/// The answer; none where it took too long. Errors: any other.
+pub(crate) fn in_time<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Err(error) if error.kind() == ErrorKind::Timeout => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
 /// Texts compare by their bytes, whatever the collection says.
 pub(crate) fn simple() -> Collation {
     Collation::builder().locale("simple").build()

@@ -65,9 +65,9 @@ impl Decoder {
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(wrong).map(Some)
     }
 
-    /// How many values were NULL because they did not fit.
-    pub(crate) fn misfits(&self) -> u64 {
-        self.policy.misfits
+    /// How many values were NULL because they did not fit, since this was asked last.
+    pub(crate) fn take_misfits(&mut self) -> u64 {
+        std::mem::take(&mut self.policy.misfits)
     }
 
     fn misfit(&self, misfit: Misfit) -> Error {

@@ -34,12 +34,6 @@ enum Stop {
     Failed(Error),
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
 /// What fetches the documents of a split.
 pub(crate) struct Fetch {
     pub(crate) client: Client,

@@ -48,7 +48,7 @@ pub(crate) async fn read(
     let counters = context.counters;
     let fetch = Fetch { client, collection, collation, place, counters: Arc::clone(&counters), sender };
     tokio::spawn(fetch.run(request, at, stored));
-    let rows = Rows { fetched, decoding, counters, batch: None, ready: VecDeque::new(), misfits: 0, ended: false };
+    let rows = Rows { fetched, decoding, counters, batch: None, ready: VecDeque::new(), ended: false };
     Ok(stream::try_unfold(rows, |mut rows| async move { Ok(rows.next().await?.map(|batch| (batch, rows))) }).boxed())
 }
 
@@ -60,8 +60,6 @@ struct Rows {
     /// What is decoded now, and how many bytes of its documents are.
     batch: Option<(RawBatch, usize)>,
     ready: VecDeque<RecordBatch>,
-    /// How many misfits are counted already.
-    misfits: u64,
     ended: bool,
 }
 
@@ -109,9 +107,7 @@ impl Rows {
                 break true;
             }
         };
-        let misfits = self.decoding.misfits();
-        self.counters.add_misfits(misfits - self.misfits);
-        self.misfits = misfits;
+        self.counters.add_misfits(self.decoding.take_misfits());
         let passed = passed + left - elements.left();
         self.batch = more.then_some((batch, passed));
         Ok(())
@@ -199,9 +195,9 @@ impl Decoding {
         }
     }
 
-    fn misfits(&self) -> u64 {
+    fn take_misfits(&mut self) -> u64 {
         match self {
-            Self::Rows(decoder) => decoder.misfits(),
+            Self::Rows(decoder) => decoder.take_misfits(),
             _ => 0,
         }
     }

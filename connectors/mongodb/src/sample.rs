@@ -1,12 +1,12 @@
 //! The documents that are looked at before a collection's columns are decided.
 
 use bson::{Document, RawBsonRef, RawDocumentBuf, doc};
-use connector_spi::{ErrorKind, Result, TableName};
+use connector_spi::{Result, TableName};
 use futures::TryStreamExt;
 use mongodb::Collection;
 use mongodb::raw_batch_cursor::RawBatchCursor;
 
-use crate::client::{ANSWER, Deployment};
+use crate::client::{ANSWER, Deployment, in_time};
 use crate::evidence::Seen;
 use crate::metadata::Facts;
 
@@ -36,17 +36,14 @@ pub(crate) async fn take(
         let both = looker.first(first.clone(), doc! { "_id": -1 }, ends, 0).await?;
         looker.random(both, wanted.saturating_sub(2 * ends).max(1)).await
     };
-    let mut seen = match others.await {
-        Err(error) if error.kind() == ErrorKind::Timeout => {
+    let mut seen = match in_time(others.await)? {
+        Some(seen) => seen,
+        None => {
             let more = looker.first(first.clone(), doc! { "_id": 1 }, (wanted - ends).max(1), ends).await;
-            let mut seen = match more {
-                Err(error) if error.kind() == ErrorKind::Timeout => first,
-                more => more?,
-            };
+            let mut seen = in_time(more)?.unwrap_or(first);
             seen.ordered_alone = true;
             seen
         }
-        seen => seen?,
     };
     // Whichever documents were chosen, the columns have one order.
     seen.order_from(known);

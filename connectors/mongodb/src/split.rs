@@ -1,11 +1,11 @@
 //! Splits: ranges of `_id` that every `_id` falls into, whatever its type, read at one point in time where the server can.
 
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
-use connector_spi::{Error, ErrorKind, Result, Scan, Split, Splits};
+use connector_spi::{Error, Result, Scan, Split, Splits};
 use futures::TryStreamExt;
 use mongodb::options::SessionOptions;
 
-use crate::client::{ANSWER, Deployment};
+use crate::client::{ANSWER, Deployment, in_time};
 use crate::metadata::Facts;
 use crate::request::{Part, is_served};
 
@@ -57,11 +57,8 @@ pub(crate) async fn cut(deployment: &Deployment, scan: &Scan, wanted: usize) -> 
     }
     let sparse = facts.rows.map_or(0, |rows| rows / SPARSE);
     let samples = (count * SAMPLES).min(usize::try_from(sparse).unwrap_or(usize::MAX)).max(4 * count);
-    let (bounds, at) = match bounds(deployment, scan, count, samples).await {
-        // One reader of all is slow, but it reads.
-        Err(error) if error.kind() == ErrorKind::Timeout => (Vec::new(), None),
-        found => found?,
-    };
+    // Without bounds there is one reader of all: slow, but it reads.
+    let (bounds, at) = in_time(bounds(deployment, scan, count, samples).await)?.unwrap_or_default();
     let parts = bounds.len() as u64 + 1;
     let starts = std::iter::once(None).chain(bounds.iter().cloned().map(Some));
     let ends = bounds.iter().cloned().map(Some).chain(std::iter::once(None));
