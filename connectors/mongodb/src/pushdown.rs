@@ -50,7 +50,7 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         Op::Filter(Predicate::In { values, .. }) if is_costly(&facts, values.len()) => {
             Absorbed::No(Refusal::new(RefusalCode::Cost, "the list is long for the number of documents"))
         }
-        Op::Filter(predicate) => match sent(&scan.columns, predicate) {
+        Op::Filter(predicate) => match sent(&scan.columns, facts.lenient, predicate) {
             Err(reason) => Absorbed::No(reason),
             Ok(taken) if size(&taken.form) > LONGEST_BYTES => Absorbed::No(TOO_LARGE),
             Ok(Taken { kept, exact: true, .. }) if !facts.lenient => Absorbed::Exact(scan.with_filter(kept)),
@@ -114,14 +114,19 @@ pub(crate) fn path(name: &str) -> Result<&str, Refusal> {
 }
 
 /// The filter of a predicate, and what it proves. The only place that decides: what `absorb` takes over is what is sent.
-pub(crate) fn sent(columns: &[Column], predicate: &Predicate) -> Result<Taken<Document>, Refusal> {
+pub(crate) fn sent(columns: &[Column], lenient: bool, predicate: &Predicate) -> Result<Taken<Document>, Refusal> {
     let connect = |connective, parts: Vec<Document>| match connective {
         Connective::And => all(parts),
         Connective::Or => doc! { "$or": parts },
         // Never asked for: every NOT was moved inwards, since MongoDB's own keeps what is NULL.
         Connective::Not => doc! { "$nor": parts },
     };
-    take(&inwards(predicate), &|leaf| condition(columns, leaf), &connect)
+    let condition = |leaf: &Predicate| match leaf {
+        // A value that does not fit is NULL here, and there it is one.
+        Predicate::Null { negated: false, .. } if lenient => Err(MISFITS),
+        leaf => condition(columns, leaf),
+    };
+    take(&inwards(predicate), &condition, &connect)
 }
 
 /// What passes all of these: one document where no name is there twice, which every planner reads best, else `$and`.

@@ -165,7 +165,12 @@ async fn a_value_that_the_sample_did_not_show_is_an_error_or_a_counted_null() {
     let batches: Vec<arrow::array::RecordBatch> = futures::TryStreamExt::try_collect(stream).await.expect("read");
     assert_eq!(all(&batches[0], "a").last().map(String::as_str), Some("NULL"));
     assert_eq!(context.counters.misfits(), 1);
-    // What is NULL here is not there: nothing may rest on it.
+    // What is NULL here is not NULL there: nothing may rest on it.
+    let null = Predicate::Null { column: a, negated: false };
+    let none = Predicate::Null { column: a, negated: true };
+    assert!(matches!(lenient.absorb(&everything, &Op::Filter(null.clone())), Absorbed::No(_)));
+    let either = Predicate::Or(vec![Predicate::Not(Box::new(none)), null]);
+    assert!(matches!(lenient.absorb(&everything, &Op::Filter(either)), Absorbed::No(_)));
     let over = Predicate::Compare { column: a, op: Comparison::Gt, value: Literal::Integer(28) };
     let Absorbed::Inexact(_) = lenient.absorb(&everything, &Op::Filter(over)) else { panic!("not inexact") };
     let subject = Subject::of(&*lenient, "m", &fixture.name("t")).await;
