@@ -16,6 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::distribute::deal;
 use crate::error::to_datafusion;
+use crate::field::Columns;
 use crate::predicate::predicate;
 use crate::session::{EngineSettings, Pushdown};
 use crate::sink::SourceSink;
@@ -182,13 +183,15 @@ impl SourceTable {
         if self.pushdown == Pushdown::None {
             return Absorbed::No(crate::scan::OFF);
         }
-        let Some(predicate) = predicate(filter, &self.resolved.table.columns) else {
+        let (mut scan, source) = (scan.clone(), self.resolved.source.as_ref());
+        let mut columns = Columns { known: &mut scan.columns, source: Some(source) };
+        let Some(predicate) = predicate(filter, &mut columns) else {
             return Absorbed::No(Refusal::new(
                 RefusalCode::Expression,
                 "not a comparison of a column with a value of its type",
             ));
         };
-        match self.resolved.source.absorb(scan, &Op::Filter(predicate)) {
+        match source.absorb(&scan, &Op::Filter(predicate)) {
             Absorbed::Exact(scan) if self.pushdown == Pushdown::Inexact => Absorbed::Inexact(scan),
             answer => answer,
         }
@@ -202,7 +205,7 @@ impl SourceTable {
             splits.iter().map(|split| split.rows).try_fold(0_u64, |sum, rows| Some(sum.saturating_add(rows?)));
         let rows = [of_splits.or(known.rows), scan.limit.filter(|_| known.rows.is_some())].into_iter().flatten().min();
         let share = scan.projection.len() as u64;
-        let all = scan.columns.len().max(1) as u64;
+        let all = self.resolved.table.columns.len().max(1) as u64;
         let columns = scan.projection.iter().map(|at| match known.columns.get(*at) {
             Some(column) => ColumnStatistics {
                 distinct_count: inexact(column.distinct),

@@ -5,6 +5,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::scalar::ScalarValue;
 
 use crate::catalog::Resolved;
+use crate::field::Columns;
 use crate::literal::literal;
 use crate::predicate::predicate;
 
@@ -17,7 +18,8 @@ pub fn rows(table: &Resolved, conditions: &[Expr]) -> Result<Scan> {
             Error::unsupported(text)
                 .hint("UPDATE and DELETE run in the source alone; write it as conditions on columns.")
         };
-        let Some(predicate) = predicate(condition, &table.table.columns) else {
+        let mut columns = Columns { known: &mut scan.columns, source: Some(table.source.as_ref()) };
+        let Some(predicate) = predicate(condition, &mut columns) else {
             return Err(refused("it is not one of columns and values of their types".to_owned()));
         };
         scan = match table.source.absorb(&scan, &Op::Filter(predicate)) {

@@ -9,6 +9,7 @@ mod codec;
 mod config;
 mod distribute;
 pub mod error;
+mod field;
 mod information;
 mod join;
 mod keys;

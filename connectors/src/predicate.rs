@@ -1,20 +1,14 @@
 //! DataFusion's filter expressions as the contract's predicates.
 
-use connector_spi::{Column, Comparison, Literal, Predicate};
+use connector_spi::{Comparison, Literal, Predicate};
 use datafusion::logical_expr::{Expr, Operator};
 
+use crate::field::Columns;
 use crate::literal::literal;
 
-/// The predicate, if the expression is one that connectors know; no part of it is left out.
-pub(crate) fn predicate(expr: &Expr, columns: &[Column]) -> Option<Predicate> {
-    let column_of = |expr: &Expr| match expr {
-        Expr::Column(column) => columns.iter().position(|c| c.name == column.name),
-        _ => None,
-    };
-    let value_of = |expr: &Expr, column: usize| match expr {
-        Expr::Literal(value, _) => literal(value, &columns[column].data_type),
-        _ => None,
-    };
+/// The predicate, if the expression is one that connectors know; no part of it is left out. Fields of structs that it is
+/// about are added to the columns.
+pub(crate) fn predicate(expr: &Expr, columns: &mut Columns<'_>) -> Option<Predicate> {
     match expr {
         Expr::BinaryExpr(binary) => match binary.op {
             Operator::And => {
@@ -25,27 +19,27 @@ pub(crate) fn predicate(expr: &Expr, columns: &[Column]) -> Option<Predicate> {
             }
             op => {
                 let op = comparison(op)?;
-                if let Some(column) = column_of(&binary.left) {
-                    let value = value_of(&binary.right, column)?;
+                if let Some(column) = columns.place(&binary.left) {
+                    let value = value(&binary.right, column, columns)?;
                     return Some(Predicate::Compare { column, op, value });
                 }
-                let column = column_of(&binary.right)?;
-                let value = value_of(&binary.left, column)?;
+                let column = columns.place(&binary.right)?;
+                let value = value(&binary.left, column, columns)?;
                 Some(Predicate::Compare { column, op: flipped(op), value })
             }
         },
         Expr::Not(inner) => Some(Predicate::Not(Box::new(predicate(inner, columns)?))),
-        Expr::IsNull(inner) => Some(Predicate::Null { column: column_of(inner)?, negated: false }),
-        Expr::IsNotNull(inner) => Some(Predicate::Null { column: column_of(inner)?, negated: true }),
+        Expr::IsNull(inner) => Some(Predicate::Null { column: columns.place(inner)?, negated: false }),
+        Expr::IsNotNull(inner) => Some(Predicate::Null { column: columns.place(inner)?, negated: true }),
         Expr::InList(list) => {
-            let column = column_of(&list.expr)?;
-            let values = list.list.iter().map(|value| value_of(value, column)).collect::<Option<Vec<Literal>>>()?;
+            let column = columns.place(&list.expr)?;
+            let values = list.list.iter().map(|item| value(item, column, columns)).collect::<Option<Vec<Literal>>>()?;
             Some(Predicate::In { column, values, negated: list.negated })
         }
         Expr::Between(between) => {
-            let column = column_of(&between.expr)?;
-            let low = value_of(&between.low, column)?;
-            let high = value_of(&between.high, column)?;
+            let column = columns.place(&between.expr)?;
+            let low = value(&between.low, column, columns)?;
+            let high = value(&between.high, column, columns)?;
             let inside = Predicate::And(vec![
                 Predicate::Compare { column, op: Comparison::GtEq, value: low },
                 Predicate::Compare { column, op: Comparison::LtEq, value: high },
@@ -53,8 +47,8 @@ pub(crate) fn predicate(expr: &Expr, columns: &[Column]) -> Option<Predicate> {
             Some(if between.negated { Predicate::Not(Box::new(inside)) } else { inside })
         }
         Expr::Like(like) => {
-            let column = column_of(&like.expr)?;
-            let Literal::Text(pattern) = value_of(&like.pattern, column)? else { return None };
+            let column = columns.place(&like.expr)?;
+            let Literal::Text(pattern) = value(&like.pattern, column, columns)? else { return None };
             Some(Predicate::Like {
                 column,
                 pattern,
@@ -63,9 +57,17 @@ pub(crate) fn predicate(expr: &Expr, columns: &[Column]) -> Option<Predicate> {
                 case_insensitive: like.case_insensitive,
             })
         }
-        Expr::Column(_) => {
-            Some(Predicate::Compare { column: column_of(expr)?, op: Comparison::Eq, value: Literal::Boolean(true) })
+        _ => {
+            let column = columns.place(expr)?;
+            Some(Predicate::Compare { column, op: Comparison::Eq, value: Literal::Boolean(true) })
         }
+    }
+}
+
+/// A constant of the column's type.
+fn value(expr: &Expr, column: usize, columns: &Columns<'_>) -> Option<Literal> {
+    match expr {
+        Expr::Literal(value, _) => literal(value, &columns.known[column].data_type),
         _ => None,
     }
 }
@@ -95,30 +97,32 @@ pub(crate) fn flipped(op: Comparison) -> Comparison {
 
 #[cfg(test)]
 mod tests {
+    use connector_spi::Column;
     use datafusion::arrow::datatypes::DataType;
     use datafusion::prelude::{col, lit};
 
     use super::*;
 
-    fn columns() -> Vec<Column> {
-        vec![Column::new("id", DataType::Int64, false), Column::new("name", DataType::Utf8, true)]
+    fn found(expr: &Expr) -> Option<Predicate> {
+        let mut known = vec![Column::new("id", DataType::Int64, false), Column::new("name", DataType::Utf8, true)];
+        predicate(expr, &mut Columns { known: &mut known, source: None })
     }
 
     #[test]
     fn a_flipped_comparison_keeps_its_meaning() {
-        let found = predicate(&lit(5_i64).lt(col("id")), &columns());
-        assert_eq!(found, Some(Predicate::Compare { column: 0, op: Comparison::Gt, value: Literal::Integer(5) }));
+        let wanted = Predicate::Compare { column: 0, op: Comparison::Gt, value: Literal::Integer(5) };
+        assert_eq!(found(&lit(5_i64).lt(col("id"))), Some(wanted));
     }
 
     #[test]
     fn a_literal_of_another_type_is_not_offered() {
-        assert_eq!(predicate(&col("id").eq(lit("5")), &columns()), None);
-        assert_eq!(predicate(&col("id").eq(lit(5_i32)), &columns()), None);
+        assert_eq!(found(&col("id").eq(lit("5"))), None);
+        assert_eq!(found(&col("id").eq(lit(5_i32))), None);
     }
 
     #[test]
     fn a_half_known_disjunction_is_not_offered() {
         let unknown = col("id").eq(col("name"));
-        assert_eq!(predicate(&col("id").eq(lit(5_i64)).or(unknown), &columns()), None);
+        assert_eq!(found(&col("id").eq(lit(5_i64)).or(unknown)), None);
     }
 }

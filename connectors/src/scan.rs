@@ -13,11 +13,13 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column as Place;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType, apply_expression_roots};
 use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
@@ -27,6 +29,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use crate::Catalogs;
 use crate::distribute::deal;
 use crate::error::to_datafusion;
+use crate::field::{Columns, taken};
 use crate::keys::Keys;
 use crate::session::Pushdown;
 
@@ -178,6 +181,34 @@ impl ScanExec {
         exec.keys.clone_from(&self.keys);
         exec.kept.clone_from(&self.kept);
         exec
+    }
+
+    /// The leaf that reads fields of structs by themselves where a projection takes nothing but these and columns; none
+    /// where it takes no field, or one that the source does not know.
+    fn taking(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some((source, _)) = self.door.0.as_ref().filter(|_| self.is_open() && self.scan.aggregation.is_none())
+        else {
+            return Ok(None);
+        };
+        let mut scan = Scan::clone(&self.scan);
+        let mut columns = Columns { known: &mut scan.columns, source: Some(source.as_ref()) };
+        let place = |chosen: &ProjectionExpr| {
+            let (column, path) = taken(&chosen.expr)?;
+            columns.below(self.scan.projection[column], &path)
+        };
+        let Some(places) = projection.expr().iter().map(place).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        if projection.expr().iter().all(|chosen| chosen.expr.is::<Place>()) {
+            return Ok(None);
+        }
+        let Absorbed::Exact(scan) = source.absorb(&scan, &Op::Columns(places)) else { return Ok(None) };
+        let statistics = Statistics::new_unknown(&scan.schema()).with_num_rows(self.statistics.num_rows);
+        let exec: Arc<dyn ExecutionPlan> = Arc::new(self.absorbing(scan).with_statistics(statistics));
+        let read = exec.schema();
+        let named = projection.expr().iter().zip(read.fields()).enumerate().map(|(at, (chosen, field))| {
+            (Arc::new(Place::new(field.name(), at)) as Arc<dyn PhysicalExpr>, chosen.alias.clone())
+        });
+        let named = ProjectionExec::try_new(named, exec)?;
+        Ok((named.schema() == projection.schema()).then(|| Arc::new(named) as _))
     }
 
     /// The leaf for the join of its scan with another one's. The keys of that join, `made`, are not waited for.
@@ -332,6 +363,10 @@ impl ExecutionPlan for ScanExec {
         })
     }
 
+    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        self.taking(projection)
+    }
+
     /// A join that is run again, as in a recursive query, says its keys no more; what it said before is of other rows.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         let metrics = ExecutionPlanMetricsSet::new();
@@ -439,12 +474,10 @@ impl Reader {
 
 /// The leaf below a projection to these of its columns.
 pub(crate) fn project(exec: Arc<dyn ExecutionPlan>, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
-    use datafusion::physical_expr::expressions::Column;
-    use datafusion::physical_plan::projection::ProjectionExec;
     let schema = exec.schema();
     let columns = columns.iter().map(|at| {
         let name = schema.field(*at).name();
-        (Arc::new(Column::new(name, *at)) as Arc<dyn PhysicalExpr>, name.clone())
+        (Arc::new(Place::new(name, *at)) as Arc<dyn PhysicalExpr>, name.clone())
     });
     Ok(Arc::new(ProjectionExec::try_new(columns, exec)?))
 }

@@ -4,9 +4,10 @@ use arrow::datatypes::DataType;
 use bson::{Bson, Document, doc};
 use connector_spi::{Aggregation, Call, Column, Error, Function, Refusal, RefusalCode, Result, Scan};
 
+use crate::address::Address;
 use crate::cell::Cells;
 use crate::metadata::Facts;
-use crate::pushdown::{MISFITS, TAKEN, UNTYPED, is_ordered, path};
+use crate::pushdown::{MISFITS, TAKEN, UNTYPED, is_ordered};
 use crate::types::Kind;
 
 /// The field of a group that counts values that are not of their column's type.
@@ -43,9 +44,8 @@ pub(crate) fn doubt(scan: &Scan, facts: &Facts, aggregation: &Aggregation) -> Op
 }
 
 fn kind(scan: &Scan, at: usize) -> std::result::Result<Kind, Refusal> {
-    let column = scan.columns.get(at).ok_or(UNTYPED)?;
-    path(&column.name)?;
-    Kind::of_column(column).map_err(|_| UNTYPED)
+    let address = scan.columns.get(at).and_then(|column| Address::of(column).ok()).ok_or(UNTYPED)?;
+    address.path().map(|_| address.kind)
 }
 
 /// The kind of a result over a column of a kind.
@@ -79,18 +79,20 @@ fn result(call: &Call, kind: &Kind) -> std::result::Result<Kind, Refusal> {
 /// `$group` and the stage that gives each result a name.
 pub(crate) fn stages(scan: &Scan, aggregation: &Aggregation) -> Result<Vec<Document>> {
     let column = |at: usize| {
-        scan.columns.get(at).ok_or_else(|| Error::internal("groups of a column that the table does not have"))
+        let column = scan.columns.get(at);
+        let column = column.ok_or_else(|| Error::internal("groups of a column that the table does not have"))?;
+        Field::of(column)
     };
     let mut keys = Document::new();
     let mut group = doc! { "_id": Bson::Null };
     let mut shown = doc! { "_id": 0 };
-    let mut used: Vec<&Column> = Vec::new();
+    let mut used: Vec<Field> = Vec::new();
     for (at, key) in aggregation.group.iter().enumerate() {
         let column = column(*key)?;
-        used.push(column);
         // In a document, a field that is missing is another value than null.
-        keys.insert(format!("k{at}"), doc! { "$ifNull": [field(column), Bson::Null] });
+        keys.insert(format!("k{at}"), doc! { "$ifNull": [&column.value, Bson::Null] });
         shown.insert(format!("k{at}"), format!("$_id.k{at}"));
+        used.push(column);
     }
     if !keys.is_empty() {
         group.insert("_id", keys);
@@ -103,19 +105,19 @@ pub(crate) fn stages(scan: &Scan, aggregation: &Aggregation) -> Result<Vec<Docum
             continue;
         };
         let column = column(of)?;
-        used.push(column);
-        let counted = doc! { "$sum": { "$cond": [{ "$gt": [field(column), Bson::Null] }, 1, 0] } };
+        let value = &column.value;
+        let counted = doc! { "$sum": { "$cond": [{ "$gt": [value, Bson::Null] }, 1, 0] } };
         match call.function {
             Function::Count => {
                 group.insert(&name, counted);
                 shown.insert(name, 1);
             }
             Function::Min => {
-                group.insert(&name, doc! { "$min": field(column) });
+                group.insert(&name, doc! { "$min": value });
                 shown.insert(name, 1);
             }
             Function::Max => {
-                group.insert(&name, doc! { "$max": field(column) });
+                group.insert(&name, doc! { "$max": value });
                 shown.insert(name, 1);
             }
             Function::Sum => {
@@ -123,7 +125,7 @@ pub(crate) fn stages(scan: &Scan, aggregation: &Aggregation) -> Result<Vec<Docum
                 // What is no number is a misfit, which is counted.
                 group.insert(
                     &name,
-                    doc! { "$sum": { "$convert": { "input": field(column), "to": "decimal", "onError": Bson::Null } } },
+                    doc! { "$sum": { "$convert": { "input": value, "to": "decimal", "onError": Bson::Null } } },
                 );
                 group.insert(format!("n{at}"), counted);
                 let empty = doc! { "$eq": [format!("$n{at}"), 0] };
@@ -131,10 +133,14 @@ pub(crate) fn stages(scan: &Scan, aggregation: &Aggregation) -> Result<Vec<Docum
             }
             _ => return Err(Error::internal("an aggregate function that was not taken over")),
         }
+        used.push(column);
     }
-    used.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    used.dedup_by(|a, b| a.name == b.name);
-    let doubts = used.iter().filter_map(|column| misfit(column).transpose()).collect::<Result<Vec<_>>>()?;
+    let mut doubts = Vec::new();
+    for doubt in used.iter().flat_map(Field::doubts) {
+        if !doubts.contains(&doubt) {
+            doubts.push(doubt);
+        }
+    }
     if !doubts.is_empty() {
         group.insert(MISFIT, doc! { "$sum": { "$cond": [{ "$or": doubts }, 1, 0] } });
         shown.insert(MISFIT, 1);
@@ -142,19 +148,30 @@ pub(crate) fn stages(scan: &Scan, aggregation: &Aggregation) -> Result<Vec<Docum
     Ok(vec![doc! { "$group": group }, doc! { "$project": shown }])
 }
 
-fn field(column: &Column) -> String {
-    format!("${}", column.name)
+/// A column as expressions name it.
+struct Field {
+    address: Address,
+    value: String,
 }
 
-/// Whether a document's value is not of its column's type: such a document makes the whole result an error, as reading it would.
-fn misfit(column: &Column) -> Result<Option<Document>> {
-    let kind = Kind::of_column(column)?;
-    let aliases = kind.aliases();
-    if aliases.is_empty() {
-        return Ok(None);
+impl Field {
+    fn of(column: &Column) -> Result<Self> {
+        let address = Address::of(column)?;
+        let path = address.path().map_err(|refusal| Error::internal(refusal.text))?;
+        Ok(Self { address, value: format!("${path}") })
     }
-    let types: Vec<Bson> = aliases.iter().chain(&["null", "missing"]).map(|name| Bson::from(*name)).collect();
-    Ok(Some(doc! { "$not": [{ "$in": [{ "$type": field(column) }, types] }] }))
+
+    /// Whether a document's value is not of its column's type: such a document makes the whole result an error, as reading
+    /// it would.
+    fn doubts(&self) -> Vec<Document> {
+        let other = |path: &str, aliases: &[&str]| {
+            let types: Vec<Bson> = aliases.iter().chain(&["null", "missing"]).map(|name| Bson::from(*name)).collect();
+            doc! { "$not": [{ "$in": [{ "$type": path }, types] }] }
+        };
+        let aliases = self.address.kind.aliases();
+        let around = self.address.around().map(|path| other(&format!("${path}"), &["object"]));
+        around.chain((!aliases.is_empty()).then(|| other(&self.value, aliases))).collect()
+    }
 }
 
 /// Fields and their kinds.

@@ -1,6 +1,6 @@
 //! Documents into batches of a scan's schema.
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use bson::RawDocument;
 use connector_spi::{Error, ErrorKind, Result};
@@ -20,8 +20,19 @@ pub(crate) struct Decoder {
     batch_rows: usize,
     rows: usize,
     bytes: usize,
-    /// Which column of the row each column of the schema is; none: one each.
-    places: Option<Vec<usize>>,
+    /// Which column of the row each column of the schema is, or which field of a struct in it; none: one each.
+    places: Option<Vec<Vec<usize>>>,
+}
+
+/// A column, or the field of a struct that a path leads to. It is NULL where the struct is.
+fn taken(columns: &[ArrayRef], path: &[usize]) -> Result<ArrayRef> {
+    let lost = || Error::internal("a field that is not where it was read");
+    let (at, rest) = path.split_first().ok_or_else(lost)?;
+    let column = columns.get(*at).ok_or_else(lost)?;
+    match rest {
+        [] => Ok(column.clone()),
+        _ => taken(column.as_struct_opt().ok_or_else(lost)?.columns(), rest),
+    }
 }
 
 impl Decoder {
@@ -30,8 +41,8 @@ impl Decoder {
         Self { row, policy, schema, table, batch_rows: batch_rows.max(1), rows: 0, bytes: 0, places: None }
     }
 
-    /// The same batches, in which each column is this one of the row.
-    pub(crate) fn with_places(self, places: Vec<usize>) -> Self {
+    /// The same batches, in which each column is this one of the row, or this field of a struct in it.
+    pub(crate) fn with_places(self, places: Vec<Vec<usize>>) -> Self {
         Self { places: Some(places), ..self }
     }
 
@@ -59,7 +70,7 @@ impl Decoder {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let mut columns = self.row.finish().map_err(wrong)?;
         if let Some(places) = &self.places {
-            columns = places.iter().map(|at| columns[*at].clone()).collect();
+            columns = places.iter().map(|path| taken(&columns, path)).collect::<Result<_>>()?;
         }
         (self.rows, self.bytes) = (0, 0);
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(wrong).map(Some)

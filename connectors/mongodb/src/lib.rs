@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 //! Collections of a MongoDB deployment.
 
+mod address;
 mod aggregate;
 mod cell;
 mod client;
@@ -21,6 +22,7 @@ mod read;
 mod request;
 mod sample;
 mod schema;
+mod shape;
 mod source;
 mod split;
 mod types;

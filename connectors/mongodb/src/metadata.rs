@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
-use connector_spi::{Column, Error, Result, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
+use connector_spi::{Error, Result, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
 use futures::{StreamExt, TryStreamExt};
 use mongodb::Collection;
 use mongodb::options::Collation;
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::client::{ANSWER, Deployment, simple};
 use crate::types::Kind;
 use crate::{sample, schema};
@@ -207,7 +208,7 @@ pub(crate) async fn table(deployment: &Deployment, samples: &Samples, name: &Tab
     }
     let mut columns = Vec::with_capacity(found.len());
     for schema::Found { name, kind, comment } in found {
-        columns.push(Column::new(name, kind.data_type(), true).with_native(kind.native()?).with_comment(comment));
+        columns.push(Address::top(name, kind).column()?.with_comment(comment));
     }
     let mut table = Table::new(columns);
     table.statistics = TableStatistics { rows: facts.rows, bytes: facts.bytes, columns: Vec::new() };

@@ -1,8 +1,9 @@
 //! `TABLE(catalog.system.query('database', 'collection', '[pipeline]'))`: a pipeline of MongoDB's own, read like a table.
 
 use bson::{Bson, Document};
-use connector_spi::{Column, Error, ErrorKind, Result, Table, TableName};
+use connector_spi::{Error, ErrorKind, Result, Table, TableName};
 
+use crate::address::Address;
 use crate::client::{ANSWER, Deployment};
 use crate::evidence::Seen;
 use crate::metadata::{self, Facts};
@@ -45,8 +46,7 @@ pub(crate) async fn describe(deployment: &Deployment, arguments: &[String]) -> R
     })?;
     let mut columns = Vec::new();
     for (name, field) in &seen.fields {
-        let kind = field.kind(0);
-        columns.push(Column::new(name, kind.data_type(), true).with_native(kind.native()?));
+        columns.push(Address::top(name, field.kind(0)).column()?);
     }
     if columns.is_empty() {
         return Err(Error::invalid("the pipeline returns no document, so that its columns are not known"));

@@ -9,6 +9,7 @@ use connector_spi::{
     inwards, take,
 };
 
+use crate::address::Address;
 use crate::aggregate;
 use crate::like;
 use crate::metadata::Facts;
@@ -27,7 +28,6 @@ pub(crate) const TAKEN: Refusal = Refusal::new(RefusalCode::Order, "the scan has
 pub(crate) const MISFITS: Refusal =
     Refusal::new(RefusalCode::Type, "values that do not fit are NULL here").remedy("set on_misfit = 'error'");
 pub(crate) const UNTYPED: Refusal = Refusal::new(RefusalCode::Type, "the column's type is not known");
-const PATH: Refusal = Refusal::new(RefusalCode::Expression, "the field's name would be a path or an operator there");
 const ORDER: Refusal = Refusal::new(RefusalCode::Type, "values of the type have another order in MongoDB");
 const TOO_LARGE: Refusal = Refusal::new(RefusalCode::Size, "the filter is larger than MongoDB takes");
 
@@ -84,12 +84,8 @@ fn size(document: &Document) -> usize {
 /// Why MongoDB cannot sort by a key as the engine does; none where it can.
 fn unordered(scan: &Scan, key: &SortKey) -> Option<Refusal> {
     let column = scan.columns.get(key.column)?;
-    match (path(&column.name), Kind::of_column(column)) {
-        (Err(refusal), _) => Some(refusal),
-        (_, Ok(kind)) if is_ordered(&kind) => None,
-        (_, Ok(_)) => Some(ORDER),
-        _ => Some(UNTYPED),
-    }
+    let Ok(address) = Address::of(column) else { return Some(UNTYPED) };
+    address.path().err().or_else(|| (!is_ordered(&address.kind)).then_some(ORDER))
 }
 
 /// Whether the order of the kind's values is that of their Arrow values.
@@ -102,14 +98,6 @@ pub(crate) fn is_ordered(kind: &Kind) -> bool {
         // NaN is the smallest there; binaries sort by their length first.
         Kind::Real | Kind::Double | Kind::Binary => false,
         Kind::Json | Kind::List(_) | Kind::Struct(_) => false,
-    }
-}
-
-/// A field's name as a path of one step. Errors: it would be read as something else.
-pub(crate) fn path(name: &str) -> Result<&str, Refusal> {
-    match name.is_empty() || name.contains('.') || name.starts_with('$') || name.contains('\0') {
-        true => Err(PATH),
-        false => Ok(name),
     }
 }
 
@@ -162,25 +150,25 @@ fn different_operators(one: &Document, other: &Document) -> bool {
 /// The filter of a condition on one column, and whether it is exact.
 fn condition(columns: &[Column], leaf: &Predicate) -> Result<(Document, bool), Refusal> {
     let find = |at: usize| {
-        let column = columns.get(at).ok_or(UNTYPED)?;
-        Ok::<_, Refusal>((path(&column.name)?, Kind::of_column(column).map_err(|_| UNTYPED)?))
+        let address = columns.get(at).and_then(|column| Address::of(column).ok()).ok_or(UNTYPED)?;
+        Ok::<_, Refusal>((address.path()?, address.kind))
     };
     match leaf {
         Predicate::Compare { column, op, value } => {
             let (name, kind) = find(*column)?;
-            comparison(name, &kind, *op, value)
+            comparison(&name, &kind, *op, value)
         }
         Predicate::In { column, values, negated } => {
             let (name, kind) = find(*column)?;
-            membership(name, &kind, values, *negated)
+            membership(&name, &kind, values, *negated)
         }
         Predicate::Null { column, negated } => {
             let (name, kind) = find(*column)?;
-            Ok(null(name, &kind, *negated))
+            Ok(null(&name, &kind, *negated))
         }
         Predicate::Like { column, .. } => {
             let (name, kind) = find(*column)?;
-            like::condition(name, &kind, leaf)
+            like::condition(&name, &kind, leaf)
         }
         _ => Err(Refusal::new(RefusalCode::Source, "not known to the connector")),
     }

@@ -18,8 +18,8 @@ use crate::element::Elements;
 use crate::fetch::{Fetch, Fetched};
 use crate::metadata::Facts;
 use crate::request::Request;
+use crate::shape::Shape;
 use crate::split::Token;
-use crate::types::Kind;
 
 /// Raw batches that wait to be decoded; one more is on its way.
 const AHEAD: usize = 1;
@@ -141,20 +141,11 @@ impl Decoding {
         if scan.projection.is_empty() {
             return Ok(Self::Number { scan: Box::new(scan.clone()), batch_rows: rows });
         }
-        // A column that is wanted twice is read once for each.
-        let mut kinds = Vec::with_capacity(scan.projection.len());
-        let mut places = Vec::with_capacity(scan.projection.len());
-        for at in &scan.projection {
-            let column = &scan.columns[*at];
-            let first = kinds.iter().position(|(name, _): &(String, Kind)| *name == column.name);
-            places.push(first.unwrap_or(kinds.len()));
-            if first.is_none() {
-                kinds.push((column.name.clone(), Kind::of_column(column)?));
-            }
-        }
+        let shape = Shape::of(scan)?;
+        let kinds = shape.kinds();
         let whole = facts.whole.as_ref().and_then(|whole| kinds.iter().position(|(name, _)| name == whole));
         let row = Row::new(kinds).with_whole(whole);
-        Ok(Self::Rows(Decoder::new(row, scan.schema(), facts.lenient, table, rows).with_places(places)))
+        Ok(Self::Rows(Decoder::new(row, scan.schema(), facts.lenient, table, rows).with_places(shape.places)))
     }
 
     /// Takes a document; what is ready with it goes to `ready`. Errors: a value that does not fit.

@@ -3,10 +3,12 @@
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use connector_spi::{Column, Comparison, Error, Predicate, Result, Scan, SortKey};
 
+use crate::address::Address;
 use crate::aggregate;
 use crate::json;
 use crate::metadata::Facts;
-use crate::pushdown::{MANY, all, path, sent};
+use crate::pushdown::{MANY, all, sent};
+use crate::shape::Shape;
 use crate::types::Kind;
 
 /// A range of `_id`, which no type of `_id` falls out of: from `min` on, up to before `max`.
@@ -64,7 +66,7 @@ impl Request {
                 true => (with(filters, part), Part::default()),
                 false => (all(filters), part.clone()),
             };
-            return Ok(Self::Find { filter, projection: projection(scan, &facts), sort, limit, part });
+            return Ok(Self::Find { filter, projection: projection(scan, &facts)?, sort, limit, part });
         }
         let mut pipeline = inner.unwrap_or_default();
         let filter = with(filters, part);
@@ -88,7 +90,7 @@ impl Request {
         }
         match counted {
             true => pipeline.push(doc! { "$count": "rows" }),
-            false => pipeline.extend(projection(scan, &facts).map(|fields| doc! { "$project": fields })),
+            false => pipeline.extend(projection(scan, &facts)?.map(|fields| doc! { "$project": fields })),
         }
         Ok(Self::Aggregate { pipeline, by_id })
     }
@@ -119,7 +121,7 @@ impl Request {
 
 /// Whether an index finds what passes: a value, or a few values, of a field that it begins with.
 pub(crate) fn is_served(scan: &Scan, facts: &Facts, filter: &Predicate) -> bool {
-    let indexed = |at: &usize| scan.columns.get(*at).is_some_and(|column| facts.indexed.contains(&column.name));
+    let indexed = |at: &usize| scan.columns.get(*at).is_some_and(|column| facts.indexed.contains(&path(column)));
     match filter {
         Predicate::Compare { column, op: Comparison::Eq, .. } => indexed(column),
         Predicate::In { column, values, negated: false } => {
@@ -152,7 +154,7 @@ fn with(mut filters: Vec<Document>, part: &Part) -> Document {
 
 /// Whether MongoDB's own order of a key is the wanted one: it takes NULL for the smallest, which an ObjectId as `_id` never is.
 fn is_natural(facts: &Facts, column: &Column, key: &SortKey) -> bool {
-    let never_null = facts.stored && column.name == "_id" && Kind::of_column(column).ok() == Some(Kind::ObjectId);
+    let never_null = facts.stored && Address::of(column).ok() == Some(Address::top("_id", Kind::ObjectId));
     key.descending != key.nulls_first || never_null
 }
 
@@ -162,9 +164,9 @@ fn order(scan: &Scan, facts: &Facts) -> (Document, Document) {
     let (mut added, mut sort) = (Document::new(), Document::new());
     for (at, key) in scan.order.iter().enumerate() {
         let column = &scan.columns[key.column];
-        let name = &column.name;
+        let name = path(column);
         // A name twice would take the place of the first.
-        if sort.contains_key(name) {
+        if sort.contains_key(&name) {
             continue;
         }
         if !is_natural(facts, column, key) {
@@ -178,21 +180,19 @@ fn order(scan: &Scan, facts: &Facts) -> (Document, Document) {
 }
 
 /// The fields that are read; none where whole documents are, because a name would be a path, or all is wanted.
-fn projection(scan: &Scan, facts: &Facts) -> Option<Document> {
-    let mut fields = Document::new();
-    for at in &scan.projection {
-        let name = &scan.columns[*at].name;
-        if facts.whole.as_ref() == Some(name) || path(name).is_err() {
-            return match scan.order.is_empty() {
-                true => None,
-                // What was added for the order is taken away again.
-                false => Some((0..scan.order.len()).map(|at| (format!("{NULLS}{at}"), Bson::Int32(0))).collect()),
-            };
+fn projection(scan: &Scan, facts: &Facts) -> Result<Option<Document>> {
+    let wants_all = scan.projection.iter().any(|at| facts.whole.as_ref() == Some(&scan.columns[*at].name));
+    let fields = if wants_all { None } else { Shape::of(scan)?.projection() };
+    Ok(match fields {
+        // What was added for the order is taken away again.
+        None if !scan.order.is_empty() => {
+            Some((0..scan.order.len()).map(|at| (format!("{NULLS}{at}"), Bson::Int32(0))).collect())
         }
-        fields.insert(name, 1);
-    }
-    if !fields.contains_key("_id") {
-        fields.insert("_id", 0);
-    }
-    Some(fields)
+        fields => fields,
+    })
+}
+
+/// The path of a column that was found to have one.
+fn path(column: &Column) -> String {
+    Address::of(column).ok().and_then(|address| address.path().ok()).unwrap_or_default()
 }

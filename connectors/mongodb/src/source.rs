@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use connector_spi::{
-    Absorbed, BatchStream, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName, Write,
+    Absorbed, BatchStream, Column, Op, ReadContext, Result, Scan, SchemaEntry, Source, Split, Splits, Table, TableName,
+    Write,
 };
 
+use crate::address::Address;
 use crate::client::Deployment;
 use crate::metadata::{self, Facts, Samples};
 use crate::request::{Part, Request};
@@ -41,6 +43,10 @@ impl Source for MongodbSource {
 
     async fn query(&self, arguments: &[String]) -> Result<Table> {
         passthrough::describe(&self.deployment, arguments).await
+    }
+
+    fn field(&self, column: &Column, path: &[&str]) -> Option<Column> {
+        Address::of(column).ok()?.below(path)?.column().ok()
     }
 
     fn absorb(&self, scan: &Scan, op: &Op) -> Absorbed {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use bson::spec::ElementType;
-use connector_spi::{Column, Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Structs are nested no deeper than this; what is below is JSON.
@@ -142,17 +141,6 @@ impl Kind {
             _ => return None,
         })
     }
-
-    /// As it is kept in [`Column::native`].
-    pub(crate) fn native(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|cause| Error::internal(format!("a BSON type cannot be kept: {cause}")))
-    }
-
-    /// The kind of a column of this connector. Errors: `INTERNAL` for any other column.
-    pub(crate) fn of_column(column: &Column) -> Result<Self> {
-        serde_json::from_str(&column.native)
-            .map_err(|_| Error::internal(format!("column \"{}\" was not described by MongoDB", column.name)))
-    }
 }
 
 /// What MongoDB calls a type.
@@ -213,13 +201,5 @@ mod tests {
         for none in ["decimal(39,2)", "decimal(3,5)", "decimal", "", "[]", "numbers", "decimal(3,-1)"] {
             assert_eq!(Kind::named(none), None, "{none}");
         }
-    }
-
-    #[test]
-    fn a_kind_survives_its_column() {
-        let kind = Kind::Struct(vec![("a.b".into(), Kind::List(Box::new(Kind::Uuid)))]);
-        let column = Column::new("c", kind.data_type(), true).with_native(kind.native().expect("kept"));
-        assert_eq!(Kind::of_column(&column).expect("read"), kind);
-        assert!(Kind::of_column(&Column::new("c", DataType::Utf8, true)).is_err());
     }
 }

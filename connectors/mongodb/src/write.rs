@@ -11,11 +11,11 @@ use futures::StreamExt;
 use mongodb::action::Action;
 use mongodb::error::ErrorKind as CauseKind;
 
+use crate::address::Address;
 use crate::client::{ANSWER, Deployment};
 use crate::encode;
 use crate::error::{answer, failed};
 use crate::metadata::{self, Facts, Samples};
-use crate::pushdown::path;
 use crate::request::{Part, Request};
 use crate::schema::validator;
 use crate::types::Kind;
@@ -179,7 +179,7 @@ impl Write for Writer {
         }
         let mut columns = Vec::with_capacity(table.columns.len());
         for column in table.columns.iter().filter(|column| facts.whole.as_ref() != Some(&column.name)) {
-            columns.push((column.name.clone(), Kind::of_column(column)?));
+            columns.push((column.name.clone(), Address::of(column)?.kind));
         }
         let collection = self.deployment.collection(name).await?.clone_with_type::<Document>();
         let (place, mut stored) = (self.deployment.place(Some(name)), 0_u64);
@@ -229,8 +229,8 @@ impl Write for Writer {
             let column =
                 rows.columns.get(*column).ok_or_else(|| Error::internal("a column that the table does not have"))?;
             let cannot = |why: &str| Error::unsupported(format!("column \"{}\" cannot be set: {why}", column.name));
-            let name = path(&column.name).map_err(|refusal| cannot(refusal.text))?;
-            let kind = Kind::of_column(column)?;
+            let address = Address::of(column)?;
+            let (name, kind) = (address.path().map_err(|refusal| cannot(refusal.text))?, address.kind);
             let bson = match to {
                 None => Bson::Null,
                 Some(literal) => match value(&kind, literal).map_err(|refusal| cannot(refusal.text))? {

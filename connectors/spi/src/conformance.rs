@@ -81,16 +81,34 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// Reads the table. Errors: there is no such table, it cannot be read, or its first column does not number the rows.
     pub async fn of(source: &'a dyn Source, catalog: &str, name: &TableName) -> Outcome<Self> {
-        let table = source.table(name).await.map_err(|error| error.to_string())?;
-        let table = table.ok_or_else(|| format!("there is no table {name}"))?;
-        let scan = Scan::new(catalog, name.clone(), &table);
+        Self::over(source, everything(source, catalog, name).await?).await
+    }
+
+    /// Reads the table with the fields of its structs as columns behind its own. Errors: those of [`Subject::of`]; the
+    /// source does not know one of the fields by itself.
+    pub async fn with_fields(source: &'a dyn Source, catalog: &str, name: &TableName) -> Outcome<Self> {
+        let mut scan = everything(source, catalog, name).await?;
+        let mut fields = Vec::new();
+        for column in &scan.columns {
+            let DataType::Struct(inside) = &column.data_type else { continue };
+            for field in inside {
+                let found = source.field(column, &[field.name()]);
+                fields.push(found.ok_or_else(|| format!("no field {} of {}", field.name(), column.name))?);
+            }
+        }
+        scan.columns.extend(fields);
+        scan.projection = (0..scan.columns.len()).collect();
+        Self::over(source, scan).await
+    }
+
+    async fn over(source: &'a dyn Source, scan: Scan) -> Outcome<Self> {
         let nothing = RecordBatch::new_empty(scan.schema());
         let mut subject = Self { source, scan, rows: nothing, numbers: Vec::new() };
         subject.rows = subject.read(&subject.scan, 1).await?;
         subject.numbers = numbers(&subject.rows)?;
         match !repeats(&subject.numbers) && !subject.numbers.is_empty() {
             true => Ok(subject),
-            false => Err(format!("the first column of {name} does not number its rows")),
+            false => Err(format!("the first column of {} does not number its rows", subject.scan.table)),
         }
     }
 
@@ -144,6 +162,13 @@ impl<'a> Subject<'a> {
     fn are_rows(&self, numbers: &[i64]) -> bool {
         !repeats(numbers) && numbers.iter().all(|number| self.numbers.binary_search(number).is_ok())
     }
+}
+
+/// The scan of a whole table.
+async fn everything(source: &dyn Source, catalog: &str, name: &TableName) -> Outcome<Scan> {
+    let table = source.table(name).await.map_err(|error| error.to_string())?;
+    let table = table.ok_or_else(|| format!("there is no table {name}"))?;
+    Ok(Scan::new(catalog, name.clone(), &table))
 }
 
 /// All batches that a scan returned as one. Errors: one has another schema than the scan.

@@ -112,6 +112,18 @@ pub trait Source: Debug + Send + Sync {
         Err(Error::unsupported("the connector takes no queries in the source's own language"))
     }
 
+    /// The field of a struct as a column of its own, which may stand behind the table's columns in a scan.
+    ///
+    /// - Runs on: coordinator, while planning; `column` is of the table, or was made here; `path` names a field of the
+    ///   struct, then a field of that one, and so on.
+    /// - Must: be pure; give the field the type that the struct gives it; its values are NULL where the struct is.
+    /// - May: be `None` (the default): the field is then taken out of the whole struct by the engine.
+    /// - Errors: none.
+    /// - On drop: nothing.
+    fn field(&self, _column: &Column, _path: &[&str]) -> Option<Column> {
+        None
+    }
+
     /// Offers one operation to the scan.
     ///
     /// - Runs on: coordinator, while planning, possibly several times for the same operation.

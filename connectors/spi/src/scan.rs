@@ -14,7 +14,8 @@ pub struct Scan {
     pub catalog: String,
     /// The table.
     pub table: TableName,
-    /// All columns of the table; predicates name columns by their place here.
+    /// All columns of the table, then fields of its structs that are wanted by themselves ([`crate::Source::field`]); "place
+    /// in the table" is a place here.
     pub columns: Vec<Column>,
     /// The table's private facts ([`Table::native`]).
     pub native: String,

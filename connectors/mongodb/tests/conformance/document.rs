@@ -220,6 +220,70 @@ async fn nested_documents_are_structs_and_deep_ones_json() {
 }
 
 #[tokio::test]
+async fn a_field_of_a_nested_document_is_read_and_filtered_by_itself() {
+    let Some(fixture) = fixture("field").await else { return };
+    let mut documents: Vec<Document> =
+        (0..40_i64).map(|n| doc! { "_id": n, "a": { "b": { "c": n % 5, "d": "x".repeat(200) }, "e": n } }).collect();
+    documents.extend([
+        doc! { "_id": 40_i64, "a": Bson::Null },
+        doc! { "_id": 41_i64 },
+        doc! { "_id": 42_i64, "a": { "b": Bson::Null, "e": Bson::Null } },
+        doc! { "_id": 43_i64, "a": { "b": { "d": "y" } } },
+    ]);
+    let collection = fixture.fill("t", documents).await;
+    let mut whole = fixture.scan("t").await;
+    let outer = whole.columns[at(&whole, "a")].clone();
+    assert_eq!(fixture.source.field(&outer, &["b", "x"]), None);
+    for path in [&["b", "c"][..], &["b"], &["e"]] {
+        whole.columns.push(fixture.source.field(&outer, path).expect("a field"));
+    }
+    let (id, c, b, e) = (at(&whole, "_id"), at(&whole, "a.b.c"), at(&whole, "a.b"), at(&whole, "a.e"));
+    let one = whole.with_projection(vec![c, id]);
+    let text = fixture.source.remote_text(&one).expect("a command");
+    assert!(text.contains(r#""c":"$a.b.c""#) && !text.contains("$a.e") && !text.contains("a.b.d"), "{text}");
+    let rows = fixture.read(&one).await.expect("read");
+    assert_eq!(all(&rows, "a.b.c").iter().filter(|c| *c == "3").count(), 8);
+    assert_eq!(all(&rows, "a.b.c").iter().filter(|c| *c == "NULL").count(), 4);
+    // A field and what is around it, in any order.
+    let rows = fixture.read(&whole.with_projection(vec![e, c, b, c])).await.expect("read");
+    assert_eq!(all(&rows, "a.b").iter().filter(|b| *b == "NULL").count(), 3);
+    assert_eq!(rows.column(1), rows.column(3));
+
+    let compare = |op| Predicate::Compare { column: c, op, value: Literal::Integer(3) };
+    let null = Predicate::Null { column: c, negated: false };
+    for (filter, wanted) in [
+        (compare(Comparison::Eq), 8),
+        (compare(Comparison::NotEq), 32),
+        (compare(Comparison::Lt), 24),
+        (Predicate::Not(Box::new(compare(Comparison::Lt))), 16),
+        (null, 4),
+        (Predicate::Null { column: b, negated: true }, 41),
+    ] {
+        let Absorbed::Exact(few) = fixture.source.absorb(&whole, &Op::Filter(filter.clone())) else {
+            panic!("refused")
+        };
+        assert_eq!(fixture.read(&few).await.expect("read").num_rows(), wanted, "{filter:?}");
+    }
+
+    // What is no document where one should be is an error, whether it is read or only counted.
+    for odd in [Bson::from(5), Bson::from(vec![doc! { "b": { "c": 3_i64 } }])] {
+        collection.insert_one(doc! { "_id": 50_i64, "a": odd }).await.expect("inserted");
+        let error = fixture.read(&one).await.expect_err("a misfit");
+        assert_eq!(error.kind(), ErrorKind::BadData);
+        assert!(error.message().starts_with("field \"a\" of table \"conformance_field.t\" holds"), "{error:?}");
+        let call = connector_spi::Call {
+            function: connector_spi::Function::Max,
+            column: Some(c),
+            data_type: arrow::datatypes::DataType::Int64,
+        };
+        let most = Op::Aggregate(connector_spi::Aggregation { group: vec![e], calls: vec![call] });
+        let Absorbed::Exact(most) = fixture.source.absorb(&whole, &most) else { panic!("refused") };
+        assert_eq!(fixture.read(&most).await.expect_err("a misfit").kind(), ErrorKind::BadData);
+        collection.delete_one(doc! { "_id": 50_i64 }).await.expect("deleted");
+    }
+}
+
+#[tokio::test]
 async fn every_other_type_is_shown_as_extended_json() {
     let Some(fixture) = fixture("types").await else { return };
     let regex = bson::Regex { pattern: "a.b".try_into().expect("text"), options: "i".try_into().expect("text") };

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, RecordBatch};
+use arrow::array::{ArrayRef, Date32Array, RecordBatch, StructArray};
+use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::cmp::lt;
 use arrow::compute::{cast, nullif};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -72,4 +73,36 @@ async fn the_suite_of_all_connectors_passes() {
     assert!(tops.exact > 200 && tops.refused > 0, "{tops:?}");
     assert!(groups.exact > 80 && groups.refused > 0, "{groups:?}");
     assert_eq!(conformance::joins(&subject).await.expect("joins").exact, 0);
+}
+
+#[tokio::test]
+async fn the_suite_passes_over_the_fields_of_documents_inside_of_documents() {
+    let Some(fixture) = fixture("suite_fields").await else { return };
+    let source = open(&fixture.url, &[("writable", true.into())]);
+    let source = source.as_ref();
+    let rows = rows().slice(0, 150);
+    let inside = rows.project(&(1..rows.num_columns()).collect::<Vec<_>>()).expect("columns");
+    // Some documents have none inside.
+    let there = NullBuffer::from_iter((0..rows.num_rows()).map(|row| row % 11 > 0));
+    let fields = inside.schema().fields().clone();
+    let inside = StructArray::try_new(fields, inside.columns().to_vec(), Some(there)).expect("a struct");
+    let schema = Schema::new(vec![
+        rows.schema().field(0).clone(),
+        Field::new("inside", DataType::Struct(inside.fields().clone()), true),
+    ]);
+    let rows = RecordBatch::try_new(Arc::new(schema), vec![rows.column(0).clone(), Arc::new(inside)]).expect("rows");
+    let name = fixture.name("t");
+    conformance::store(source, &name, &rows).await.expect("stored");
+    let subject = Subject::with_fields(source, "m", &name).await.expect("read");
+    let splits = conformance::splits(&subject).await.expect("splits");
+    let filters = conformance::filters(&subject).await.expect("filters");
+    let trees = conformance::combinations(&subject, 43, 100).await.expect("combinations");
+    let tops = conformance::tops(&subject).await.expect("tops");
+    let groups = conformance::groups(&subject).await.expect("groups");
+    println!("splits {splits}, filters {filters:?}, trees {trees:?}, tops {tops:?}, groups {groups:?}");
+    let taken = |tally: Tally| tally.exact + tally.inexact;
+    assert!(splits > 1);
+    assert!(taken(filters) > 1000 && filters.empty * 2 < taken(filters) && filters.refused > 50, "{filters:?}");
+    assert!(taken(trees) * 2 > trees.refused, "{trees:?}");
+    assert!(tops.exact > 200 && groups.exact > 80, "{tops:?} {groups:?}");
 }
