@@ -60,8 +60,13 @@ play catalogs="sql-tests/etc/catalogs":
 
 # Measure on a release build beside the peers in the same run: just bench tpch [ARGS]; just bench drain postgres|mongodb [ARGS]; just bench federated [ARGS]
 bench what *args:
+    sql-tests/bench/setup
     cargo build --release --workspace --features sql-tests/bench --bins --examples
-    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/bench/{{what}} {{args}} --target "${CARGO_TARGET_DIR:-target}/release"
+    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/bench/venv/bin/python" sql-tests/bench/{{what}} {{args}} --target "${CARGO_TARGET_DIR:-target}/release"
+
+# Install the benchmarks' peers: just bench-setup, or just bench-setup trino for Trino 476 too (800 MB from Maven Central)
+bench-setup trino="":
+    sql-tests/bench/setup {{trino}}
 
 # Start a connector's crate from the reference one
 new-connector name:
