@@ -17,6 +17,7 @@ mod literal;
 mod passthrough;
 mod physical;
 mod predicate;
+mod read;
 mod registry;
 mod scan;
 pub mod session;

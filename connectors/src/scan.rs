@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use connector_spi::{
-    Absorbed, Call, Error, Op, ReadContext, ReadCounters, Refusal, RefusalCode, Scan, SortKey, Source, Split,
-};
+use connector_spi::{Absorbed, Call, Op, ReadCounters, Refusal, RefusalCode, Scan, SortKey, Source, Split};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Statistics;
 use datafusion::common::config::ConfigOptions;
@@ -18,19 +16,18 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType, apply_expression_roots};
 use datafusion::physical_plan::filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation};
-use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
 };
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 
-use crate::Catalogs;
 use crate::distribute::deal;
-use crate::error::to_datafusion;
 use crate::field::{Columns, taken};
 use crate::keys::Keys;
+use crate::read::{Moved, Reader};
 use crate::session::Pushdown;
 
 pub(crate) const OFF: Refusal = Refusal::new(RefusalCode::Off, "pushdown is off").remedy("SET pushdown = exact");
@@ -53,10 +50,10 @@ pub struct ScanExec {
     pub(crate) remote: Option<String>,
     statistics: Arc<Statistics>,
     properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
+    pub(crate) metrics: ExecutionPlanMetricsSet,
     guard: Guard,
     door: Door,
-    keys: Option<Arc<Keys>>,
+    pub(crate) keys: Option<Arc<Keys>>,
     /// What the engine does itself, and why, for EXPLAIN.
     kept: Vec<String>,
 }
@@ -374,23 +371,10 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let catalogs = context.session_config().get_extension::<Catalogs>();
-        let catalogs = catalogs.ok_or_else(|| to_datafusion(Error::internal("this node has no catalogs")))?;
         let counters = Arc::new(ReadCounters::default());
-        let reader = Reader {
-            catalogs,
-            scan: Arc::clone(&self.scan),
-            keys: self.keys.clone(),
-            sent: MetricBuilder::new(&self.metrics).counter("join_keys_sent", partition),
-            context: ReadContext { batch_rows: context.session_config().batch_size(), counters: Arc::clone(&counters) },
-        };
+        let reader = Reader::new(self, partition, &context, &counters)?;
+        let moved = Moved::new(&self.metrics, partition, &counters);
         let baseline = BaselineMetrics::new(&self.metrics, partition);
-        let moved = Moved {
-            bytes: MetricBuilder::new(&self.metrics).counter("bytes_received", partition),
-            requests: MetricBuilder::new(&self.metrics).counter("requests", partition),
-            misfits: MetricBuilder::new(&self.metrics).counter("misfits", partition),
-            counters,
-        };
         let guard = self.guard.clone();
         let batches = stream::iter(self.partitions[partition].clone())
             .then(move |work| {
@@ -415,60 +399,6 @@ impl ExecutionPlan for ScanExec {
             None => Arc::clone(&self.statistics),
             Some(_) => Arc::new(Statistics::new_unknown(&self.schema())),
         })
-    }
-}
-
-/// Copies what the reader counted into the plan's metrics.
-struct Moved {
-    bytes: Count,
-    requests: Count,
-    /// Values that became NULL because they are not of their column's type.
-    misfits: Count,
-    counters: Arc<ReadCounters>,
-}
-
-impl Moved {
-    fn record(&self) {
-        self.bytes.add((self.counters.bytes() as usize).saturating_sub(self.bytes.value()));
-        self.requests.add((self.counters.requests() as usize).saturating_sub(self.requests.value()));
-        self.misfits.add((self.counters.misfits() as usize).saturating_sub(self.misfits.value()));
-    }
-}
-
-impl Drop for Moved {
-    fn drop(&mut self) {
-        self.record();
-    }
-}
-
-#[derive(Clone)]
-struct Reader {
-    catalogs: Arc<Catalogs>,
-    scan: Arc<Scan>,
-    keys: Option<Arc<Keys>>,
-    /// How many join keys the source was sent.
-    sent: Count,
-    context: ReadContext,
-}
-
-impl Reader {
-    async fn open(&self, work: Work) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let split = match work {
-            Work::Rows(rows) => return Ok(stream::iter(rows).map(Ok).boxed()),
-            Work::Split(split) => split,
-        };
-        let scan = Arc::clone(&self.scan);
-        let place = move |error: Error| to_datafusion(error.with("catalog", &scan.catalog).with("table", &scan.table));
-        let source: Arc<dyn Source> =
-            self.catalogs.get(&self.scan.catalog).and_then(|catalog| catalog.source()).map_err(&place)?;
-        let mut scan = Arc::clone(&self.scan);
-        if let Some(keys) = &self.keys {
-            let Some(narrowed) = keys.narrow(&scan, source.as_ref()).await else { return Ok(stream::empty().boxed()) };
-            self.sent.add(narrowed.keys);
-            scan = narrowed.scan;
-        }
-        let rows = source.read(&scan, &split, self.context.clone()).await.map_err(&place)?;
-        Ok(rows.map_err(place).boxed())
     }
 }
 
