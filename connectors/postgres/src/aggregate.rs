@@ -4,7 +4,7 @@ use arrow::datatypes::DataType;
 use connector_spi::{Aggregation, Call, Function, Refusal, RefusalCode, Result, Scan};
 
 use crate::metadata::Facts;
-use crate::pushdown::{TAKEN, UNTYPED, ZERO};
+use crate::pushdown::{INFINITE, TAKEN, UNTYPED, ZERO};
 use crate::sql::{column, identifier};
 use crate::types::{Collation, Kind};
 
@@ -18,6 +18,7 @@ pub(crate) fn doubt(scan: &Scan, aggregation: &Aggregation) -> Option<Refusal> {
         match kind(*at) {
             Some(kind) if groups(&kind) => {}
             Some(Kind::Float4 | Kind::Float8) => return Some(ZERO),
+            Some(Kind::Finite(_)) => return Some(INFINITE),
             _ => {
                 return Some(Refusal::new(
                     RefusalCode::Type,
@@ -37,7 +38,7 @@ pub(crate) fn doubt(scan: &Scan, aggregation: &Aggregation) -> Option<Refusal> {
 /// Whether equal values of the kind are equal here and there.
 fn groups(kind: &Kind) -> bool {
     match kind {
-        Kind::Bool | Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Oid | Kind::Numeric { .. } => true,
+        Kind::Bool | Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Oid | Kind::Numeric { .. } | Kind::Money => true,
         Kind::Date | Kind::Time | Kind::Timestamp | Kind::Timestamptz | Kind::Bytea | Kind::Uuid => true,
         Kind::Text(collation) => *collation == Collation::Bytes,
         _ => false,
@@ -51,6 +52,7 @@ fn result(call: &Call, kind: &Kind) -> std::result::Result<Kind, Refusal> {
         false => Err(Refusal::new(RefusalCode::Function, "the result is wanted in another type")),
     };
     match (call.function, kind) {
+        (_, Kind::Finite(_)) => Err(INFINITE),
         (Function::Count, _) => fits(Kind::Int8),
         (Function::Sum, Kind::Int2 | Kind::Int4 | Kind::Int8) => fits(Kind::Int8),
         (Function::Sum, Kind::Numeric { precision, scale }) => match call.data_type {
@@ -70,6 +72,7 @@ fn result(call: &Call, kind: &Kind) -> std::result::Result<Kind, Refusal> {
             | Kind::Int4
             | Kind::Int8
             | Kind::Numeric { .. }
+            | Kind::Money
             | Kind::Date
             | Kind::Time
             | Kind::Timestamp

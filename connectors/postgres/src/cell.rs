@@ -11,7 +11,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{Field, IntervalMonthDayNano};
 use arrow::error::ArrowError;
 
-use crate::types::Kind;
+use crate::types::{Kind, MONEY};
 
 /// Why a value cannot be a value of its column.
 pub(crate) type Misfit = &'static str;
@@ -29,6 +29,7 @@ pub(crate) enum Cells {
     Oid(Int64Builder),
     Float4(Float32Builder),
     Float8(Float64Builder),
+    Rounded(Float64Builder),
     Numeric(Decimal128Builder, u8, i8),
     Text(StringBuilder),
     Uuid(StringBuilder),
@@ -37,7 +38,17 @@ pub(crate) enum Cells {
     Time(Time64MicrosecondBuilder),
     Moment(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
-    Array { items: Box<Cells>, lengths: Vec<usize>, valid: Vec<bool>, kind: Kind },
+    /// Infinities are NULL, and counted.
+    Finite {
+        cells: Box<Cells>,
+        infinite: u64,
+    },
+    Array {
+        items: Box<Cells>,
+        lengths: Vec<usize>,
+        valid: Vec<bool>,
+        kind: Kind,
+    },
 }
 
 impl Cells {
@@ -50,9 +61,12 @@ impl Cells {
             Kind::Oid => Self::Oid(Int64Builder::new()),
             Kind::Float4 => Self::Float4(Float32Builder::new()),
             Kind::Float8 => Self::Float8(Float64Builder::new()),
+            Kind::Rounded => Self::Rounded(Float64Builder::new()),
             Kind::Numeric { precision, scale } => {
                 Self::Numeric(Decimal128Builder::new().with_data_type(kind.data_type()), *precision, *scale)
             }
+            Kind::Money => Self::Numeric(Decimal128Builder::new().with_data_type(kind.data_type()), MONEY.0, MONEY.1),
+            Kind::Finite(kind) => Self::Finite { cells: Box::new(Self::new(kind)), infinite: 0 },
             Kind::Text(_) | Kind::Char(_) | Kind::Other => Self::Text(StringBuilder::new()),
             Kind::Uuid => Self::Uuid(StringBuilder::new()),
             Kind::Bytea => Self::Bytea(BinaryBuilder::new()),
@@ -83,6 +97,7 @@ impl Cells {
             }
             Self::Float4(cells) => cells.append_option(bytes.map(float4).transpose()?),
             Self::Float8(cells) => cells.append_option(bytes.map(float8).transpose()?),
+            Self::Rounded(cells) => cells.append_option(bytes.map(rounded).transpose()?),
             Self::Numeric(cells, precision, scale) => {
                 cells.append_option(bytes.map(|b| decimal(b, *precision, *scale)).transpose()?);
             }
@@ -98,6 +113,11 @@ impl Cells {
             Self::Time(cells) => cells.append_option(bytes.map(time).transpose()?),
             Self::Moment(cells) => cells.append_option(bytes.map(moment).transpose()?),
             Self::Interval(cells) => cells.append_option(bytes.map(interval).transpose()?),
+            Self::Finite { cells, infinite } => {
+                let finite = bytes.filter(|bytes| !is_infinite(bytes));
+                *infinite += u64::from(bytes.is_some() && finite.is_none());
+                cells.push(finite)?;
+            }
             Self::Array { items, lengths, valid, .. } => {
                 valid.push(bytes.is_some());
                 lengths.push(match bytes {
@@ -109,6 +129,14 @@ impl Cells {
         Ok(())
     }
 
+    /// How many values became NULL; the count starts anew.
+    pub(crate) fn take_misfits(&mut self) -> u64 {
+        match self {
+            Self::Finite { infinite, .. } => std::mem::take(infinite),
+            _ => 0,
+        }
+    }
+
     /// The column so far; it starts anew.
     pub(crate) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
@@ -117,7 +145,7 @@ impl Cells {
             Self::Int4(cells) => Arc::new(cells.finish()),
             Self::Int8(cells) | Self::Oid(cells) => Arc::new(cells.finish()),
             Self::Float4(cells) => Arc::new(cells.finish()),
-            Self::Float8(cells) => Arc::new(cells.finish()),
+            Self::Float8(cells) | Self::Rounded(cells) => Arc::new(cells.finish()),
             Self::Numeric(cells, ..) => Arc::new(cells.finish()),
             Self::Text(cells) | Self::Uuid(cells) => Arc::new(cells.finish()),
             Self::Bytea(cells) => Arc::new(cells.finish()),
@@ -125,6 +153,7 @@ impl Cells {
             Self::Time(cells) => Arc::new(cells.finish()),
             Self::Moment(cells) => Arc::new(cells.finish()),
             Self::Interval(cells) => Arc::new(cells.finish()),
+            Self::Finite { cells, .. } => cells.finish()?,
             Self::Array { items, lengths, valid, kind } => {
                 let field = Arc::new(Field::new("item", kind.data_type(), true));
                 let offsets = OffsetBuffer::from_lengths(std::mem::take(lengths));
@@ -179,6 +208,15 @@ fn moment(bytes: &[u8]) -> Result<i64, Misfit> {
     }
 }
 
+/// Whether a date or a timestamp is the largest or the smallest number, which stand for the infinities.
+fn is_infinite(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x7f, rest @ ..] => rest.iter().all(|byte| *byte == 0xff),
+        [0x80, rest @ ..] => rest.iter().all(|byte| *byte == 0),
+        _ => false,
+    }
+}
+
 fn interval(bytes: &[u8]) -> Result<IntervalMonthDayNano, Misfit> {
     let mut bytes = bytes;
     let micros = i64::from_be_bytes(*take(&mut bytes)?);
@@ -201,14 +239,48 @@ fn append_uuid(cells: &mut StringBuilder, bytes: &[u8; 16]) {
     cells.append_value(text);
 }
 
+/// The head of a numeric: how many digits of base 10,000 follow, the weight of the first, and the sign.
+fn head(bytes: &mut &[u8]) -> Result<(i32, i32, u16), Misfit> {
+    let count = i16::from_be_bytes(*take(bytes)?);
+    let weight = i16::from_be_bytes(*take(bytes)?);
+    let sign = u16::from_be_bytes(*take(bytes)?);
+    let _shown: &[u8; 2] = take(bytes)?;
+    Ok((i32::from(count), i32::from(weight), sign))
+}
+
+/// A numeric as the nearest double.
+fn rounded(bytes: &[u8]) -> Result<f64, Misfit> {
+    let mut bytes = bytes;
+    let (count, weight, sign) = head(&mut bytes)?;
+    let mut text = match sign {
+        0x0000 => "0".to_owned(),
+        0x4000 => "-0".to_owned(),
+        0xC000 => return Ok(f64::NAN),
+        0xF000 => return Ok(f64::NEG_INFINITY),
+        _ => return Ok(f64::INFINITY),
+    };
+    let mut zero = true;
+    for _ in 0..count {
+        let digit = u16::from_be_bytes(*take(&mut bytes)?);
+        zero &= digit == 0;
+        text.push_str(&format!("{digit:04}"));
+    }
+    if zero {
+        return Ok(0.0);
+    }
+    // Correctly rounded, whatever the number of digits.
+    let value = format!("{text}e{}", 4 * (weight - count + 1)).parse::<f64>().map_err(|_| "is no number")?;
+    if value == 0.0 {
+        return Err("is too small for a double, and not zero");
+    }
+    if value.is_infinite() { Err("is too large for a double") } else { Ok(value) }
+}
+
 /// A numeric: digits of base 10,000 with the weight of the first, as a number of `scale` decimals.
 pub(crate) fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Misfit> {
-    const RANGE: Misfit = "does not fit its own precision";
+    const RANGE: Misfit = "does not fit the precision of its type";
     let mut bytes = bytes;
-    let count = i16::from_be_bytes(*take(&mut bytes)?);
-    let weight = i32::from(i16::from_be_bytes(*take(&mut bytes)?));
-    let sign = u16::from_be_bytes(*take(&mut bytes)?);
-    let _shown: &[u8; 2] = take(&mut bytes)?;
+    let (count, weight, sign) = head(&mut bytes)?;
     let negative = match sign {
         0x0000 => false,
         0x4000 => true,
@@ -216,7 +288,7 @@ pub(crate) fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Mi
         _ => return Err("is infinite, which a decimal here cannot be"),
     };
     let mut value: i128 = 0;
-    for at in 0..i32::from(count) {
+    for at in 0..count {
         let digit = i128::from(i16::from_be_bytes(*take(&mut bytes)?));
         let power = 4 * (weight - at) + i32::from(scale);
         let part = match u32::try_from(power) {
@@ -296,6 +368,35 @@ mod tests {
     }
 
     #[test]
+    fn a_numeric_is_the_nearest_double_or_an_error() {
+        assert_eq!(rounded(&numeric(&[1, 2345, 6700], 1, 0)), Ok(12345.67));
+        assert_eq!(rounded(&numeric(&[1000], -1, 0x4000)), Ok(-0.1));
+        assert_eq!(rounded(&numeric(&[], 0, 0)).map(f64::to_bits), Ok(0));
+        // 2^53 + 1 lies between two doubles, and is rounded to the even one; a little more is not.
+        assert_eq!(rounded(&numeric(&[9007, 1992, 5474, 993], 3, 0)), Ok(9_007_199_254_740_992.0));
+        assert_eq!(rounded(&numeric(&[9007, 1992, 5474, 993, 1], 3, 0)), Ok(9_007_199_254_740_994.0));
+        assert!(rounded(&numeric(&[], 0, 0xC000)).is_ok_and(f64::is_nan));
+        assert_eq!(rounded(&numeric(&[], 0, 0xF000)), Ok(f64::NEG_INFINITY));
+        assert!(rounded(&numeric(&[1], 100, 0)).is_err() && rounded(&numeric(&[1], -100, 0)).is_err());
+    }
+
+    #[test]
+    fn infinities_are_null_and_counted_where_the_catalog_says_so() {
+        let mut days = Cells::new(&Kind::Finite(Box::new(Kind::Date)));
+        for day in [i32::MAX, i32::MIN, 0, i32::MAX - 20_000, 255] {
+            days.push(Some(&day.to_be_bytes())).expect("a day");
+        }
+        days.push(None).expect("NULL");
+        let mut moments = Cells::new(&Kind::Finite(Box::new(Kind::Timestamp)));
+        for moment in [i64::MAX, i64::MIN, 0] {
+            moments.push(Some(&moment.to_be_bytes())).expect("a moment");
+        }
+        assert!(moments.push(Some(&(i64::MAX - 1).to_be_bytes())).is_err(), "out of range is no infinity");
+        assert_eq!((days.take_misfits(), days.take_misfits(), moments.take_misfits()), (2, 0, 2));
+        assert_eq!(days.finish().expect("finished").null_count(), 3);
+    }
+
+    #[test]
     fn a_uuid_is_in_lower_case_with_dashes() {
         let mut cells = Cells::new(&Kind::Uuid);
         let bytes: Vec<u8> = (0..16).map(|n| n * 17).collect();
@@ -335,6 +436,9 @@ mod tests {
             Kind::Uuid,
             Kind::Interval,
             Kind::Numeric { precision: 5, scale: 2 },
+            Kind::Rounded,
+            Kind::Money,
+            Kind::Finite(Box::new(Kind::Date)),
             list,
         ];
         for kind in kinds.into_iter().chain(more) {

@@ -8,6 +8,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 use crate::tls::Trust;
+use crate::types::{Choices, NumericAs};
 
 /// Every option.
 pub(crate) const OPTIONS: &[OptionSpec] = &[
@@ -45,6 +46,24 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         "Whether TABLE(catalog.system.query('…')) may read with SQL of Postgres' own.",
     ),
     OptionSpec::optional(
+        "numeric_as",
+        OptionKind::Text,
+        Some("varchar"),
+        "What a numeric is whose own precision and scale make no decimal here: varchar, decimal(p,s) or double.",
+    ),
+    OptionSpec::optional(
+        "money_as",
+        OptionKind::Text,
+        Some("varchar"),
+        "What money is: varchar, as Postgres shows it, or decimal, which is decimal(19,2).",
+    ),
+    OptionSpec::optional(
+        "on_infinity",
+        OptionKind::Text,
+        Some("error"),
+        "What an infinite date or timestamp is: error or null.",
+    ),
+    OptionSpec::optional(
         "ssl_mode",
         OptionKind::Text,
         Some("prefer"),
@@ -70,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) split_bytes: u64,
     pub(crate) writable: bool,
     pub(crate) passthrough: bool,
+    pub(crate) choices: Choices,
 }
 
 impl Settings {
@@ -134,6 +154,7 @@ impl Settings {
             split_bytes,
             writable: options.boolean("writable").unwrap_or(false),
             passthrough: options.boolean("passthrough").unwrap_or(false),
+            choices: choices(options)?,
         })
     }
 
@@ -186,6 +207,44 @@ fn unreadable(cause: &tokio_postgres::Error) -> Error {
         None => Error::invalid("option \"url\" cannot be read"),
     }
     .hint(FORMS)
+}
+
+/// What becomes of types without one counterpart here. Errors: `INVALID`.
+fn choices(options: &Options) -> Result<Choices> {
+    let text = |name: &str, default: &'static str| options.text(name).unwrap_or(default).to_ascii_lowercase();
+    let wrong = |name: &str, value: &str, known: &'static str| {
+        Err(Error::invalid(format!("option \"{name}\" cannot be \"{value}\"")).hint(known))
+    };
+    let numeric = match text("numeric_as", "varchar").as_str() {
+        "varchar" => NumericAs::Text,
+        "double" => NumericAs::Double,
+        other => match decimal(other) {
+            Some((precision, scale)) => NumericAs::Decimal { precision, scale },
+            None => {
+                let known = "Types: varchar, double, decimal(p,s) with p from 1 to 38 and s from 0 to p.";
+                return wrong("numeric_as", other, known);
+            }
+        },
+    };
+    let money_is_decimal = match text("money_as", "varchar").as_str() {
+        "varchar" => false,
+        "decimal" => true,
+        other => return wrong("money_as", other, "Types: varchar, decimal."),
+    };
+    let infinity_is_null = match text("on_infinity", "error").as_str() {
+        "error" => false,
+        "null" => true,
+        other => return wrong("on_infinity", other, "Choices: error, null."),
+    };
+    Ok(Choices { numeric, money_is_decimal, infinity_is_null })
+}
+
+/// Precision and scale of `decimal(p,s)`.
+fn decimal(text: &str) -> Option<(u8, i8)> {
+    let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+    let (precision, scale): (u8, i8) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
+    let fits = (1..=38).contains(&precision) && u8::try_from(scale).is_ok_and(|scale| scale <= precision);
+    fits.then_some((precision, scale))
 }
 
 /// What `ssl_mode` means to the driver and to the check of the certificate.
@@ -263,7 +322,10 @@ mod tests {
 
     #[test]
     fn modes_and_limits_are_checked() {
-        for (key, value) in [("ssl_mode", "on"), ("max_connections", "0"), ("max_connections", "1001")] {
+        let wrong = [("ssl_mode", "on"), ("max_connections", "0"), ("max_connections", "1001"), ("on_infinity", "max")];
+        let types = ["decimal", "decimal(39,2)", "decimal(5,-1)", "decimal(3,4)", "decimal(0,0)", "float"];
+        let types = types.map(|text| ("numeric_as", text));
+        for (key, value) in wrong.into_iter().chain(types).chain([("money_as", "double")]) {
             assert!(read(&[("url", "postgres://u@h/d"), (key, value)]).is_err(), "{key} = {value}");
         }
         let settings = read(&[("url", "postgres://u:p@h:6/d"), ("user", "other")]).expect("fine");

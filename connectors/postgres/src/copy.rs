@@ -13,6 +13,8 @@ use crate::types::Kind;
 /// A batch ends at this many bytes of values, whatever its rows: offsets of a column are 32 bits.
 const BATCH_BYTES: usize = 16 << 20;
 
+const ELSEWHERE: &str = "Leave the column or the row out of the query, read it by a view that casts it to text, or choose another type by the catalog's options numeric_as, money_as and on_infinity.";
+
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
 /// Bytes of COPY in, batches out.
@@ -63,6 +65,11 @@ impl Decoder {
             self.left = whole;
         }
         Ok(full)
+    }
+
+    /// How many values became NULL since the last time, because the catalog says so.
+    pub(crate) fn take_misfits(&mut self) -> u64 {
+        self.columns.iter_mut().map(Cells::take_misfits).sum()
     }
 
     /// The last batch. Errors: `UNAVAILABLE` where the end of the data never came.
@@ -119,9 +126,7 @@ impl Decoder {
             };
             pushed.map_err(|misfit| {
                 let text = format!("a value of column \"{}\" of table \"{}\" {misfit}", field.name(), self.table);
-                Error::new(ErrorKind::BadData, text)
-                    .with("column", field.name())
-                    .hint("Leave the column or the row out of the query, or read it by a view that casts it to text.")
+                Error::new(ErrorKind::BadData, text).with("column", field.name()).hint(ELSEWHERE)
             })?;
         }
         self.rows += 1;

@@ -18,7 +18,12 @@ pub(crate) const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// Whether values of the kind have a binary form here; others are sent as text and converted there.
 pub(crate) fn is_binary(kind: &Kind) -> bool {
-    !matches!(kind, Kind::Interval | Kind::Array(_) | Kind::Other)
+    is_written(kind) && *kind != Kind::Other
+}
+
+/// Whether values of the kind can be written at all.
+pub(crate) fn is_written(kind: &Kind) -> bool {
+    !matches!(kind, Kind::Interval | Kind::Array(_) | Kind::Rounded | Kind::Money)
 }
 
 /// Appends the rows of a batch. Errors: `INVALID` for a value that has no place in its column, `UNSUPPORTED` for a type
@@ -79,7 +84,10 @@ fn value(column: &ArrayRef, kind: &Kind, row: usize, out: &mut BytesMut) -> std:
             let micros = of::<TimestampMicrosecondType>(column, row)?;
             out.put_i64(micros.checked_sub(EPOCH_MICROS).ok_or("is before all timestamps")?);
         }
-        Kind::Interval | Kind::Array(_) => return Err("cannot be written; its type is only read"),
+        Kind::Finite(kind) => value(column, kind, row, out)?,
+        Kind::Interval | Kind::Array(_) | Kind::Rounded | Kind::Money => {
+            return Err("cannot be written; its type is only read");
+        }
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::error::{lost, running};
 use crate::pool::Pool;
-use crate::types::{Collation, Described, Kind};
+use crate::types::{Choices, Collation, Described, Kind};
 
 /// How long a question to the catalog may take.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -195,7 +195,7 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
     let mut statistics = Vec::with_capacity(rows.len());
     for row in &rows {
         let Some(name) = cell::<Option<String>>(row, 0)? else { continue };
-        columns.push(column(name, row, unicode)?);
+        columns.push(column(name, row, unicode, &pool.settings.choices)?);
         statistics.push(ColumnStatistics {
             null_fraction: cell(row, 6)?,
             distinct: cell::<Option<f64>>(row, 7)?.and_then(|distinct| different(distinct, facts.rows)),
@@ -208,10 +208,10 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
     Ok(Some(table))
 }
 
-fn column(name: String, row: &Row, unicode: bool) -> Result<Column> {
+fn column(name: String, row: &Row, unicode: bool, choices: &Choices) -> Result<Column> {
     let type_name: Option<String> = cell(row, 1)?;
     let element: Option<String> = cell(row, 3)?;
-    let kind = Kind::of(&Described {
+    let described = Described {
         name: type_name.as_deref().unwrap_or_default(),
         modifier: cell::<Option<i32>>(row, 2)?.unwrap_or(-1),
         element: element.as_deref(),
@@ -220,9 +220,11 @@ fn column(name: String, row: &Row, unicode: bool) -> Result<Column> {
             (true, true) => Collation::Bytes,
             (true, false) => Collation::Loose,
         },
-    });
+    };
+    let kind = Kind::of(&described, choices);
     let required: bool = cell(row, 4)?;
-    Ok(Column::new(name, kind.data_type(), !required).with_native(kind.native()?))
+    let nullable = !required || matches!(kind, Kind::Finite(_));
+    Ok(Column::new(name, kind.data_type(), nullable).with_native(kind.native()?))
 }
 
 /// Different values; a negative number is a share of the rows, zero is unknown.

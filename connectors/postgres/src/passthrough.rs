@@ -73,7 +73,7 @@ pub(crate) async fn describe(pool: &Arc<Pool>, arguments: &[String]) -> Result<T
             _ => None,
         };
         let described = Described { name: known(column.type_()), modifier: column.type_modifier(), element, collation };
-        let kind = Kind::of(&described);
+        let kind = Kind::of(&described, &pool.settings.choices);
         columns.push(Column::new(column.name(), kind.data_type(), true).with_native(kind.native()?));
     }
     drop(statement);

@@ -14,6 +14,8 @@ const LONGEST_TEXT_BYTES: usize = 2 << 20;
 pub(crate) const TAKEN: Refusal = Refusal::new(RefusalCode::Order, "the scan has a limit or groups already");
 pub(crate) const ZERO: Refusal =
     Refusal::new(RefusalCode::Type, "-0.0 and 0.0 are different here and equal in Postgres");
+pub(crate) const INFINITE: Refusal =
+    Refusal::new(RefusalCode::Type, "infinite values are NULL here").remedy("set on_infinity = 'error'");
 pub(crate) const UNTYPED: Refusal = Refusal::new(RefusalCode::Type, "the column's type is not known");
 pub(crate) const FEWER: Refusal = Refusal::new(RefusalCode::Source, "the table has fewer columns");
 pub(crate) const UNKNOWN: Refusal = Refusal::new(RefusalCode::Source, "not known to the connector");
@@ -89,7 +91,9 @@ fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Ref
     let find = |at: usize| {
         let column = columns.get(at).ok_or(FEWER)?;
         let kind = Kind::of_column(column).map_err(|_| UNTYPED)?;
-        Ok::<_, Refusal>((identifier(&column.name), kind))
+        let name = identifier(&column.name);
+        let name = if kind == Kind::Money { format!("{name}::numeric") } else { name };
+        Ok::<_, Refusal>((name, kind))
     };
     match leaf {
         Predicate::Compare { column, op, value } => {
@@ -102,9 +106,13 @@ fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Ref
         }
         Predicate::Null { column, negated } => {
             let (name, kind) = find(*column)?;
+            if let (Kind::Finite(_), false) = (&kind, negated) {
+                return Ok((format!("{name} IS NULL OR NOT pg_catalog.isfinite({name})"), false));
+            }
             // A composite value IS NULL where all of its fields are; its text is not.
             let name = if kind == Kind::Other { format!("{name}::text") } else { name };
-            Ok((format!("{name} IS {}NULL", if *negated { "NOT " } else { "" }), true))
+            let exact = !matches!(kind, Kind::Finite(_));
+            Ok((format!("{name} IS {}NULL", if *negated { "NOT " } else { "" }), exact))
         }
         Predicate::Like { column, .. } => {
             let (name, kind) = find(*column)?;
@@ -115,7 +123,11 @@ fn leaf_text(columns: &[Column], leaf: &Predicate) -> Result<(String, bool), Ref
 }
 
 fn comparison(name: &str, kind: &Kind, op: Comparison, value: &Literal) -> Result<(String, bool), Refusal> {
-    if matches!(kind, Kind::Interval | Kind::Array(_) | Kind::Other) {
+    if let Kind::Finite(kind) = kind {
+        // What is infinite there passes there alone, and is filtered again.
+        return comparison(name, kind, op, value).map(|(text, _)| (text, false));
+    }
+    if matches!(kind, Kind::Interval | Kind::Array(_) | Kind::Rounded | Kind::Other) {
         return Err(refusal(kind));
     }
     let text = literal(kind, value)?;
@@ -148,11 +160,11 @@ fn comparison(name: &str, kind: &Kind, op: Comparison, value: &Literal) -> Resul
 pub(crate) fn exact_order(kind: &Kind) -> bool {
     match kind {
         Kind::Bool | Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Oid | Kind::Numeric { .. } => true,
-        Kind::Date | Kind::Time | Kind::Timestamp | Kind::Timestamptz | Kind::Bytea => true,
+        Kind::Date | Kind::Time | Kind::Timestamp | Kind::Timestamptz | Kind::Bytea | Kind::Money => true,
         // In lower case with dashes at fixed places, a uuid sorts as its bytes do.
         Kind::Uuid => true,
         Kind::Float4 | Kind::Float8 | Kind::Text(_) | Kind::Char(_) => false,
-        Kind::Interval | Kind::Array(_) | Kind::Other => false,
+        Kind::Interval | Kind::Array(_) | Kind::Rounded | Kind::Finite(_) | Kind::Other => false,
     }
 }
 
@@ -166,6 +178,9 @@ pub(crate) fn refusal(kind: &Kind) -> Refusal {
         Kind::Char(_) => Refusal::new(RefusalCode::Type, "char(n) compares without regard to blanks at the end")
             .remedy("compare by = or IN, or cast it to text in a view there"),
         Kind::Float4 | Kind::Float8 => ZERO,
+        Kind::Finite(_) => INFINITE,
+        Kind::Rounded => Refusal::new(RefusalCode::Type, "the column's values are rounded here")
+            .remedy("set numeric_as = 'decimal(p,s)'"),
         _ => Refusal::new(RefusalCode::Type, "the type compares differently in Postgres")
             .remedy("cast it to text in a view there, or use TABLE(catalog.system.query('…'))"),
     }
@@ -179,7 +194,7 @@ pub(crate) mod tests {
     use crate::split::Part;
     use crate::sql::select;
 
-    const KINDS: [(&str, Kind); 9] = [
+    const KINDS: [(&str, Kind); 11] = [
         ("n", Kind::Int4),
         ("t", Kind::Text(Collation::Bytes)),
         ("ci", Kind::Text(Collation::Loose)),
@@ -189,6 +204,8 @@ pub(crate) mod tests {
         ("u", Kind::Uuid),
         ("x", Kind::Text(Collation::Foreign)),
         ("b\"b", Kind::Bool),
+        ("m", Kind::Money),
+        ("r", Kind::Rounded),
     ];
 
     pub(crate) fn scan() -> Scan {
@@ -263,6 +280,15 @@ pub(crate) mod tests {
                 "(\"n\" NOT IN ('1'::int4, '-2'::int4))",
             ),
             (
+                Predicate::Compare {
+                    column: at("m"),
+                    op: Comparison::Lt,
+                    value: Literal::Decimal { value: 150, scale: 2 },
+                },
+                "(\"m\"::numeric < '1.50'::numeric)",
+            ),
+            (Predicate::Null { column: at("r"), negated: false }, "(\"r\" IS NULL)"),
+            (
                 compare("u", Comparison::Lt, "00000000-0000-0000-0000-00000000000f"),
                 "(\"u\" < '00000000-0000-0000-0000-00000000000f'::uuid)",
             ),
@@ -306,6 +332,8 @@ pub(crate) mod tests {
             compare("n", Comparison::Eq, 1 << 40),
             compare("f", Comparison::NotEq, 0.0),
             compare("f", Comparison::Eq, f64::NAN),
+            compare("r", Comparison::Gt, 1.0),
+            compare("r", Comparison::Eq, 1.0),
             compare("u", Comparison::Eq, "00000000-0000-0000-0000-00000000000F"),
             texts("ci", true),
             texts("c", true),

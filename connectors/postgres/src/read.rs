@@ -153,6 +153,7 @@ impl Reading {
                 Some(Ok(bytes)) => {
                     self.context.counters.add_bytes(bytes.len());
                     let batches = self.decoder.push(&bytes)?;
+                    self.context.counters.add_misfits(self.decoder.take_misfits());
                     if !batches.is_empty() {
                         return Ok((batches, Some(self)));
                     }

@@ -151,7 +151,9 @@ pub(crate) fn literal(kind: &Kind, value: &Literal) -> Result<String, Refusal> {
             )
         }
         (Kind::Float8, Literal::Float(value)) => format!("'{}'::float8", float(*value, format!("{value:e}"))?),
-        (Kind::Numeric { .. }, Literal::Decimal { value, scale }) => format!("'{}'::numeric", decimal(*value, *scale)),
+        (Kind::Numeric { .. } | Kind::Money, Literal::Decimal { value, scale }) => {
+            format!("'{}'::numeric", decimal(*value, *scale))
+        }
         (Kind::Text(_), Literal::Text(text)) => format!("{}::text", quoted(text)?),
         (Kind::Char(_), Literal::Text(text)) => format!("{}::bpchar", quoted(text)?),
         (Kind::Bytea, Literal::Binary(bytes)) => {
@@ -174,6 +176,7 @@ pub(crate) fn literal(kind: &Kind, value: &Literal) -> Result<String, Refusal> {
         (Kind::Timestamptz, Literal::Timestamp { value, unit, zone: Some(_) }) => {
             format!("'{}'::timestamptz", moment(micros(*value, *unit)?, "+00")?)
         }
+        (Kind::Finite(kind), value) => literal(kind, value)?,
         (Kind::Uuid, Literal::Text(text)) if is_uuid(text) => format!("'{text}'::uuid"),
         (Kind::Uuid, Literal::Text(_)) => {
             return Err(Refusal::new(RefusalCode::Value, "the value is not written as Postgres writes a uuid")

@@ -31,6 +31,12 @@ pub(crate) enum Kind {
     Timestamptz,
     Uuid,
     Interval,
+    /// A numeric without a precision that fits here, as the nearest double.
+    Rounded,
+    /// money as a decimal; Postgres compares it with money alone.
+    Money,
+    /// A date, timestamp or timestamptz whose infinities are NULL here.
+    Finite(Box<Kind>),
     /// An array of one of the plain types.
     Array(Box<Kind>),
     /// Everything else, as the text that Postgres shows.
@@ -48,6 +54,30 @@ pub(crate) enum Collation {
     Foreign,
 }
 
+/// What becomes of the types that have no one counterpart here, as the options of the catalog say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Choices {
+    /// For a numeric whose own precision and scale make no decimal here.
+    pub(crate) numeric: NumericAs,
+    pub(crate) money_is_decimal: bool,
+    pub(crate) infinity_is_null: bool,
+}
+
+/// What a numeric becomes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum NumericAs {
+    #[default]
+    Text,
+    Double,
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
+}
+
+/// Precision and scale of [`Kind::Money`]: 64 bits of the smallest unit, two digits of which are after the point.
+pub(crate) const MONEY: (u8, i8) = (19, 2);
+
 /// What the catalog of Postgres says of a type, domains resolved.
 #[derive(Debug)]
 pub(crate) struct Described<'a> {
@@ -61,10 +91,10 @@ pub(crate) struct Described<'a> {
 
 impl Kind {
     /// The kind of a column; every type has one.
-    pub(crate) fn of(described: &Described<'_>) -> Self {
+    pub(crate) fn of(described: &Described<'_>, choices: &Choices) -> Self {
         match described.element {
-            None => Self::named(described.name, described.modifier, described.collation),
-            Some(element) => match Self::named(element, -1, described.collation) {
+            None => Self::named(described.name, described.modifier, described.collation, choices),
+            Some(element) => match Self::named(element, -1, described.collation, choices) {
                 plain @ (Self::Bool
                 | Self::Int2
                 | Self::Int4
@@ -77,7 +107,11 @@ impl Kind {
         }
     }
 
-    fn named(name: &str, modifier: i32, collation: Collation) -> Self {
+    fn named(name: &str, modifier: i32, collation: Collation, choices: &Choices) -> Self {
+        let moment = |kind| match choices.infinity_is_null {
+            true => Self::Finite(Box::new(kind)),
+            false => kind,
+        };
         match name {
             "bool" => Self::Bool,
             "int2" => Self::Int2,
@@ -86,14 +120,19 @@ impl Kind {
             "oid" => Self::Oid,
             "float4" => Self::Float4,
             "float8" => Self::Float8,
-            "numeric" => numeric(modifier).unwrap_or(Self::Other),
+            "numeric" => numeric(modifier).unwrap_or(match choices.numeric {
+                NumericAs::Text => Self::Other,
+                NumericAs::Double => Self::Rounded,
+                NumericAs::Decimal { precision, scale } => Self::Numeric { precision, scale },
+            }),
+            "money" if choices.money_is_decimal => Self::Money,
             "text" | "varchar" => Self::Text(collation),
             "bpchar" => Self::Char(collation),
             "bytea" => Self::Bytea,
-            "date" => Self::Date,
+            "date" => moment(Self::Date),
             "time" => Self::Time,
-            "timestamp" => Self::Timestamp,
-            "timestamptz" => Self::Timestamptz,
+            "timestamp" => moment(Self::Timestamp),
+            "timestamptz" => moment(Self::Timestamptz),
             "uuid" => Self::Uuid,
             "interval" => Self::Interval,
             _ => Self::Other,
@@ -108,8 +147,10 @@ impl Kind {
             Self::Int4 => DataType::Int32,
             Self::Int8 | Self::Oid => DataType::Int64,
             Self::Float4 => DataType::Float32,
-            Self::Float8 => DataType::Float64,
+            Self::Float8 | Self::Rounded => DataType::Float64,
             Self::Numeric { precision, scale } => DataType::Decimal128(*precision, *scale),
+            Self::Money => DataType::Decimal128(MONEY.0, MONEY.1),
+            Self::Finite(kind) => kind.data_type(),
             Self::Text(_) | Self::Char(_) | Self::Uuid | Self::Other => DataType::Utf8,
             Self::Bytea => DataType::Binary,
             Self::Date => DataType::Date32,
@@ -132,7 +173,7 @@ impl Kind {
             Self::Oid => "oid",
             Self::Float4 => "float4",
             Self::Float8 => "float8",
-            Self::Numeric { .. } => "numeric",
+            Self::Numeric { .. } | Self::Rounded | Self::Money => "numeric",
             Self::Text(_) | Self::Char(_) | Self::Other => "text",
             Self::Bytea => "bytea",
             Self::Date => "date",
@@ -141,6 +182,7 @@ impl Kind {
             Self::Timestamptz => "timestamptz",
             Self::Uuid => "uuid",
             Self::Interval => "interval",
+            Self::Finite(kind) => return kind.asked(),
             Self::Array(item) => return format!("{}[]", item.asked()),
         }
         .to_owned()
@@ -186,7 +228,8 @@ mod tests {
 
     #[test]
     fn every_type_has_a_kind() {
-        let kind = |name, element| Kind::of(&Described { name, modifier: -1, element, collation: Collation::Bytes });
+        let described = |name, element| Described { name, modifier: -1, element, collation: Collation::Bytes };
+        let kind = |name, element| Kind::of(&described(name, element), &Choices::default());
         for name in ["money", "", "jsonb", "name", "xml", "numeric"] {
             assert_eq!(kind(name, None), Kind::Other, "{name}");
         }
@@ -194,6 +237,16 @@ mod tests {
         assert_eq!(kind("_inet", Some("inet")), Kind::Other);
         assert_eq!(kind("_bpchar", Some("bpchar")), Kind::Other);
         assert_eq!(kind("_text", Some("text")).asked(), "text[]");
+        let numeric = NumericAs::Decimal { precision: 38, scale: 10 };
+        let chosen = Choices { numeric, money_is_decimal: true, infinity_is_null: true };
+        let kind = |name, element| Kind::of(&described(name, element), &chosen);
+        assert_eq!(kind("numeric", None), Kind::Numeric { precision: 38, scale: 10 });
+        assert_eq!(kind("money", None).data_type(), DataType::Decimal128(19, 2));
+        assert_eq!(kind("date", None), Kind::Finite(Box::new(Kind::Date)));
+        assert_eq!(kind("timestamptz", None).asked(), "timestamptz");
+        for element in ["numeric", "money", "date"] {
+            assert_eq!(kind("", Some(element)), Kind::Other, "{element}");
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Write for Writer {
             .ok_or_else(|| Error::not_found(format!("table \"{}.{name}\" does not exist", self.0.settings.catalog)))?;
         let kinds = table.columns.iter().map(Kind::of_column).collect::<Result<Vec<_>>>()?;
         for (column, kind) in table.columns.iter().zip(&kinds) {
-            if matches!(kind, Kind::Interval | Kind::Array(_)) {
+            if !encode::is_written(kind) {
                 let text =
                     format!("column \"{}\" of table \"{name}\" cannot be written; its type is only read", column.name);
                 return Err(Error::unsupported(text));
