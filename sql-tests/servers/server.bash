@@ -96,5 +96,6 @@ stop_server() { # stop_server FOLDER NAME
     wait_until 15 gone "$pid" || { kill -KILL "$pid" 2>/dev/null; wait_until 5 gone "$pid" || true; }
 }
 
+stop_pgbouncer() { stop_server pgbouncer PgBouncer; }
 stop_s3() { stop_server s3 "the S3 server"; }
 stop_mongodb() { stop_server mongodb "the MongoDB server"; }

@@ -1,11 +1,14 @@
 //! The driver's errors as the contract's; never with a password.
 
+use std::time::Duration;
+
 use connector_spi::{Error, ErrorKind, Retry};
 use tokio_postgres::error::{DbError, SqlState};
 
 /// Where an error happened, for its text.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
+    pub(crate) catalog: String,
     pub(crate) address: String,
     pub(crate) user: String,
     /// `catalog.schema.table`, where one is concerned.
@@ -23,7 +26,7 @@ pub(crate) fn connecting(error: &tokio_postgres::Error, place: &Place) -> Error 
     if error.to_string() == "authentication error" {
         return refused(place)
             .detail(format!("{}.", sentence(&cause)))
-            .hint("Check the user and the password of the catalog.");
+            .hint(format!("Check the user and the password of catalog \"{}\".", place.catalog));
     }
     let made = Error::unavailable(format!("could not connect to Postgres at {address}: {cause}"));
     match error.to_string().contains("TLS") {
@@ -37,20 +40,39 @@ pub(crate) fn running(error: &tokio_postgres::Error, place: &Place) -> Error {
     match error.as_db_error() {
         Some(answer) => answered(answer, place),
         None => {
-            let reading =
-                place.table.as_ref().map(|table| format!(" while table \"{table}\" was read")).unwrap_or_default();
-            Error::unavailable(format!(
-                "the connection to Postgres at {} was lost{reading}: {}",
-                place.address,
-                root(error)
-            ))
+            let (address, reading) = (&place.address, reading(place));
+            Error::unavailable(format!("the connection to Postgres at {address} was lost{reading}: {}", root(error)))
         }
     }
 }
 
+fn reading(place: &Place) -> String {
+    place.table.as_ref().map(|table| format!(" while table \"{table}\" was read")).unwrap_or_default()
+}
+
 /// Whether the connection is gone, and not the statement wrong.
 pub(crate) fn lost(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_none_or(|answer| gone(answer.code()))
+    error.as_db_error().is_none_or(|answer| gone(answer.code()) && !is_crowded(answer.message()))
+}
+
+/// What PgBouncer says to who waited too long for one of its connections, or may not even wait. It has no SQLSTATE of
+/// its own for it.
+pub(crate) fn is_crowded(message: &str) -> bool {
+    message == "query_wait_timeout" || message.starts_with("no more connections allowed")
+}
+
+/// The error of a transaction that did not begin within `wait`.
+pub(crate) fn crowded(place: &Place, wait: Duration) -> Error {
+    full(place, &format!("none within {} s", wait.as_secs()))
+}
+
+fn full(place: &Place, message: &str) -> Error {
+    let Place { catalog, address, table, .. } = place;
+    let what = table.as_ref().map_or_else(|| format!("catalog \"{catalog}\""), |table| format!("table \"{table}\""));
+    let text = format!("could not read {what}: the pooler at {address} had no connection to Postgres left ({message})");
+    Error::new(ErrorKind::ResourceExhausted, text).hint(format!(
+        "Lower max_connections of catalog \"{catalog}\" to the size of the pooler's pool or less, or raise that."
+    ))
 }
 
 fn gone(code: &SqlState) -> bool {
@@ -64,16 +86,21 @@ fn refused(place: &Place) -> Error {
 }
 
 fn answered(answer: &DbError, place: &Place) -> Error {
-    let Place { address, user, table } = place;
+    let Place { address, user, table, .. } = place;
     let (code, message) = (answer.code(), answer.message());
     let at = || table.as_ref().map_or_else(|| format!("Postgres at {address}"), |table| format!("table \"{table}\""));
     let made = if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code) {
-        refused(place).hint("Check the user and the password of the catalog, and the server's pg_hba.conf.")
+        refused(place).hint(format!(
+            "Check the user and the password of catalog \"{}\", and the server's pg_hba.conf.",
+            place.catalog
+        ))
     } else if *code == SqlState::INVALID_CATALOG_NAME {
         Error::not_found(format!("Postgres at {address} does not have the database of the catalog: {message}"))
     } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         Error::new(ErrorKind::PermissionDenied, format!("user \"{user}\" may not read {}: {message}", at()))
             .hint(format!("Ask for SELECT on the table and USAGE on its schema for \"{user}\"."))
+    } else if is_crowded(message) {
+        full(place, message)
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
         Error::new(ErrorKind::ResourceExhausted, format!("Postgres at {address} has no connection left: {message}"))
             .hint("Lower max_connections of the catalog, or raise max_connections of the server.")
@@ -86,10 +113,16 @@ fn answered(answer: &DbError, place: &Place) -> Error {
         Error::unavailable(format!("the snapshot of {} is gone: {message}", at()))
             .hint("Run the query again.")
             .retry(Retry::Now)
+    } else if *code == SqlState::T_R_SERIALIZATION_FAILURE && message.contains("recovery") {
+        Error::unavailable(format!("the standby gave the read of {} up: {message}", at()))
+            .hint("Run the query again, or raise max_standby_streaming_delay of the standby.")
     } else if changed(code) && table.is_some() {
         Error::not_found(format!("{} changed since it was planned: {message}", at())).hint("Run the query again.")
     } else if gone(code) {
-        Error::unavailable(format!("the connection to Postgres at {address} was ended by the server: {message}"))
+        let reading = reading(place);
+        Error::unavailable(format!(
+            "the connection to Postgres at {address} was ended by the server{reading}: {message}"
+        ))
     } else {
         let made = Error::new(ErrorKind::Source, format!("Postgres could not read {}: {message}", at()));
         // Serialization failures: a standby that replays a conflicting change, among others.
@@ -132,4 +165,28 @@ fn sentence(text: &str) -> String {
     let text = text.trim().trim_end_matches('.');
     let mut characters = text.chars();
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_pooler_says_of_its_connections_is_crowded() {
+        assert!(is_crowded("query_wait_timeout") && is_crowded("no more connections allowed (max_client_conn)"));
+        for other in ["server login failed: wrong password type", "sorry, too many clients already", ""] {
+            assert!(!is_crowded(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_does_not_begin_names_the_catalog_and_what_to_do() {
+        let place = Place { catalog: "pg".into(), address: "h:1".into(), user: "u".into(), table: None };
+        let error = crowded(&place, Duration::from_secs(30));
+        assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+        let text =
+            "could not read catalog \"pg\": the pooler at h:1 had no connection to Postgres left (none within 30 s)";
+        assert_eq!(error.message(), text);
+        assert!(error.hint_text().is_some_and(|hint| hint.starts_with("Lower max_connections of catalog \"pg\" ")));
+    }
 }

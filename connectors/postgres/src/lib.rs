@@ -2,6 +2,7 @@
 //! Tables of a Postgres database.
 
 mod aggregate;
+mod cancel;
 mod cell;
 mod config;
 mod copy;

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 
-use crate::error::{lost, running};
-use crate::pool::Pool;
+use crate::error::lost;
+use crate::pool::{Pool, Values, begin_read};
 use crate::types::{Choices, Collation, Described, Kind};
 
 /// How long a question to the catalog may take.
@@ -130,21 +130,24 @@ impl Facts {
     }
 }
 
-type Values<'a> = [(&'a (dyn ToSql + Sync), Type)];
-
 /// Asks the catalog of Postgres; once more where an idle connection turns out to be dead.
 async fn ask(pool: &Arc<Pool>, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
     let place = pool.place(None);
     let mut lease = pool.lease(ANSWER).await?;
     let late = |_| pool.late(ANSWER);
-    let mut answer = timeout(ANSWER, lease.client()?.query_typed(sql, values)).await.map_err(late)?;
+    let begin = begin_read();
+    let mut answer = timeout(ANSWER, lease.ask(&begin, sql, values)).await.map_err(late)??;
     if matches!(&answer, Err(error) if lease.used_before() && lost(error)) {
         lease.renew().await?;
-        answer = timeout(ANSWER, lease.client()?.query_typed(sql, values)).await.map_err(late)?;
+        answer = timeout(ANSWER, lease.ask(&begin, sql, values)).await.map_err(late)??;
     }
-    let rows = answer.map_err(|error| running(&error, &place))?;
-    lease.done();
-    Ok(rows)
+    match answer {
+        Ok(rows) => {
+            lease.finish().await;
+            Ok(rows)
+        }
+        Err(error) => Err(lease.failed(&error, &place).await),
+    }
 }
 
 fn cell<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T> {

@@ -9,8 +9,9 @@ use futures::future;
 use tokio::time::timeout;
 use tokio_postgres::types::{Kind as Form, Type};
 
+use crate::error::lost;
 use crate::metadata::Facts;
-use crate::pool::{Pool, WAIT};
+use crate::pool::{Pool, WAIT, begin_own};
 use crate::types::{Collation, Described, Kind};
 
 /// How long Postgres may take to say what a query returns.
@@ -39,15 +40,21 @@ pub(crate) async fn describe(pool: &Arc<Pool>, arguments: &[String]) -> Result<T
     }
     let place = pool.place(None);
     let mut lease = pool.lease(WAIT).await?;
-    if let Err(error) = lease.lend().await? {
-        return Err(lease.failed(&error, &place).await);
-    }
+    lease.lend();
     let text = format!("SELECT * FROM {}", enclosed(query));
-    let client = lease.client()?;
-    let both = future::try_join(client.prepare(&text), client.query_typed("SHOW server_encoding", &[]));
-    let answered = timeout(ANSWER, both).await.map_err(|_| pool.late(ANSWER))?;
+    let begin = begin_own();
+    let answered = loop {
+        lease.begun();
+        let client = lease.client()?;
+        let (prepare, encoding) = (client.prepare(&text), client.query_typed("SHOW server_encoding", &[]));
+        let all = future::try_join3(client.batch_execute(&begin), prepare, encoding);
+        match timeout(ANSWER, all).await.map_err(|_| pool.late(ANSWER))? {
+            Err(error) if lease.used_before() && lost(&error) => lease.renew().await?,
+            answered => break answered,
+        }
+    };
     let (statement, encoding) = match answered {
-        Ok(answered) => answered,
+        Ok(((), statement, encoding)) => (statement, encoding),
         Err(error) => {
             let message = error.as_db_error().map(|answer| answer.message().to_owned());
             return Err(match (lease.failed(&error, &place).await, message) {
@@ -76,7 +83,13 @@ pub(crate) async fn describe(pool: &Arc<Pool>, arguments: &[String]) -> Result<T
         let kind = Kind::of(&described, &pool.settings.choices);
         columns.push(Column::new(column.name(), kind.data_type(), true).with_native(kind.native()?));
     }
+    // Before the transaction ends: a pooler may give the session to another one then. The driver prepares statements of
+    // its own too, to ask about types that it does not know.
     drop(statement);
+    let forgotten = timeout(ANSWER, lease.client()?.batch_execute("DEALLOCATE ALL")).await;
+    if let Err(error) = forgotten.map_err(|_| pool.late(ANSWER))? {
+        return Err(lease.failed(&error, &place).await);
+    }
     lease.finish().await;
     let mut table = Table::new(columns);
     table.native = Facts { query: Some(query.clone()), ..Facts::default() }.text()?;

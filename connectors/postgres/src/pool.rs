@@ -5,14 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use connector_spi::{Error, ErrorKind, Result};
+use futures::future;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
 
+use crate::cancel::cancel;
 use crate::config::Settings;
-use crate::error::{Place, connecting, lost, running};
+use crate::error::{Place, connecting, crowded, lost, running};
 use crate::tls::{self, Tls};
 
 /// How long a read waits for a free connection.
@@ -25,17 +28,42 @@ const IDLE: Duration = Duration::from_secs(5);
 const LAST_IDLE: Duration = Duration::from_secs(300);
 /// Where the server has no connection left, it is asked again after this long.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How soon a statement that was cancelled should have ended; else it is cancelled again.
+const HEARD: Duration = Duration::from_millis(100);
 /// How long asking or cancelling may take.
 const BRIEF: Duration = Duration::from_secs(5);
 
 /// What the text of statements and of values rests on. Nothing of it needs privileges.
-const SESSION: &str = "\
-SET standard_conforming_strings = on; SET default_transaction_read_only = on; SET search_path = pg_catalog; \
-SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; \
-SET bytea_output = 'hex'; SET lock_timeout = '30s'; SET idle_in_transaction_session_timeout = 0; SET jit = off";
+///
+/// All of it is the transaction's own: a pooler may give the next one another session, and this session to others.
+const SETTINGS: &str = "\
+SET LOCAL standard_conforming_strings = on; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; \
+SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; \
+SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off";
 
-/// Undoes the part of it that decides what names mean.
-const OWN_PATH: &str = "RESET search_path";
+/// The part of it that decides what names mean.
+const PATH: &str = "SET LOCAL search_path = pg_catalog";
+
+/// The statements that begin a transaction of one statement that reads.
+pub(crate) fn begin_read() -> String {
+    format!("BEGIN READ ONLY; {SETTINGS}; {PATH}")
+}
+
+/// The same for SQL of the user's own, which sees the user's own search path.
+pub(crate) fn begin_own() -> String {
+    format!("BEGIN READ ONLY; {SETTINGS}")
+}
+
+/// The statements that begin a transaction that reads in one snapshot; `given` is one of another transaction, quoted.
+pub(crate) fn begin_snapshot(given: Option<&str>) -> String {
+    let given = given.map(|given| format!("SET TRANSACTION SNAPSHOT {given}; ")).unwrap_or_default();
+    format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {given}{SETTINGS}; {PATH}")
+}
+
+/// The statements that begin a transaction that writes.
+pub(crate) fn begin_write() -> String {
+    format!("BEGIN READ WRITE; {SETTINGS}; {PATH}")
+}
 
 /// The connections of one catalog in one process.
 pub(crate) struct Pool {
@@ -62,16 +90,6 @@ impl std::fmt::Debug for Pool {
 struct Link {
     client: Client,
     driver: AbortHandle,
-    /// Whether the session is set up; then the task ends by itself when the client is gone.
-    ready: bool,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        if !self.ready {
-            self.driver.abort();
-        }
-    }
 }
 
 impl Pool {
@@ -100,6 +118,7 @@ impl Pool {
     /// For error texts; `table` as `schema.table`.
     pub(crate) fn place(&self, table: Option<String>) -> Place {
         Place {
+            catalog: self.settings.catalog.clone(),
             address: self.settings.address(),
             user: self.settings.user().to_owned(),
             table: table.map(|table| format!("{}.{table}", self.settings.catalog)),
@@ -211,10 +230,7 @@ impl Pool {
                     tracing::debug!("a connection to Postgres ended: {cause}");
                 }
             });
-            let mut link = Link { client, driver: driver.abort_handle(), ready: false };
-            link.client.batch_execute(SESSION).await.map_err(|error| running(&error, &place))?;
-            link.ready = true;
-            Ok(link)
+            Ok(Link { client, driver: driver.abort_handle() })
         };
         let patience = self.settings.patience();
         timeout(patience, connect).await.unwrap_or_else(|_| {
@@ -227,6 +243,9 @@ impl Pool {
 async fn answers(client: &Client) -> bool {
     matches!(timeout(BRIEF, client.check_connection()).await, Ok(Ok(())))
 }
+
+/// Values of the parameters of a statement.
+pub(crate) type Values<'a> = [(&'a (dyn ToSql + Sync), Type)];
 
 /// What Postgres says of a statement.
 pub(crate) type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -265,6 +284,35 @@ impl Lease {
         Ok(())
     }
 
+    /// Begins a transaction by `begin` and works in it, both sent at once, so that the way there and back is taken once.
+    ///
+    /// Errors: `RESOURCE_EXHAUSTED` where it does not begin for long, as behind a pooler whose connections are all at work.
+    pub(crate) async fn transact<T>(
+        &mut self,
+        begin: &str,
+        work: impl AsyncFnOnce(&Client) -> Answer<T>,
+    ) -> Result<Answer<T>> {
+        self.begun();
+        let (client, place) = (self.client()?, self.pool.place(None));
+        let begun = async { timeout(WAIT, client.batch_execute(begin)).await.map_err(|_| crowded(&place, WAIT)) };
+        let (begun, answer) = future::try_join(begun, async { Ok(work(client).await) }).await?;
+        Ok(begun.and(answer))
+    }
+
+    /// Asks one thing in a transaction of its own, all sent at once.
+    pub(crate) async fn ask(&mut self, begin: &str, sql: &str, values: &Values<'_>) -> Result<Answer<Vec<Row>>> {
+        let ask = async |client: &Client| {
+            let both = future::join(client.query_typed(sql, values), client.batch_execute("ROLLBACK"));
+            let (rows, ended) = both.await;
+            ended.and(rows)
+        };
+        let answer = self.transact(begin, ask).await?;
+        if answer.is_ok() {
+            self.ended();
+        }
+        Ok(answer)
+    }
+
     /// Says that a transaction is open from here on.
     pub(crate) fn begun(&mut self) {
         self.open = true;
@@ -275,16 +323,10 @@ impl Lease {
         self.open = false;
     }
 
-    /// Sets the session up for SQL of the user's own, by its default search path; it is closed when its work is done,
-    /// since the SQL may have changed it.
-    pub(crate) async fn lend(&mut self) -> Result<Answer<()>> {
+    /// Says that SQL of the user's own runs: the connection is closed when its work is done, since the SQL may have
+    /// changed the session.
+    pub(crate) fn lend(&mut self) {
         self.spent = true;
-        let answer = self.client()?.batch_execute(OWN_PATH).await;
-        if matches!(&answer, Err(error) if self.used_before && lost(error)) {
-            self.renew().await?;
-            return Ok(self.client()?.batch_execute(OWN_PATH).await);
-        }
-        Ok(answer)
     }
 
     /// Ends the transaction, if one is open, and gives the connection back; it has no work left.
@@ -328,9 +370,19 @@ impl Drop for Lease {
         else {
             return link.driver.abort();
         };
-        let (cancel, tls, slot) = (link.client.cancel_token(), tls.clone(), self.slot.take());
+        let (token, tls, slot) = (link.client.cancel_token(), tls.clone(), self.slot.take());
+        let pool = Arc::clone(&self.pool);
         runtime.spawn(async move {
-            if !matches!(timeout(BRIEF, cancel.cancel_query(tls)).await, Ok(Ok(()))) {
+            // A request to cancel may come before the statement does: it is sent until the statement has ended.
+            let ended = async {
+                while cancel(&token, &pool.settings.config, &tls).await {
+                    if timeout(HEARD, link.client.check_connection()).await.is_ok() {
+                        return true;
+                    }
+                }
+                false
+            };
+            if !timeout(BRIEF, ended).await.unwrap_or(false) {
                 tracing::warn!("a statement in Postgres could not be cancelled; its connection is closed");
             }
             link.driver.abort();

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use connector_spi::{BatchStream, Error, ReadContext, Result, Scan, Split, rows_alone};
-use futures::future;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio_postgres::{Client, CopyOutStream};
 
 use crate::copy::Decoder;
 use crate::error::{Place, lost};
 use crate::metadata::Facts;
-use crate::pool::{Answer, Lease, Pool, WAIT};
+use crate::pool::{Answer, Lease, Pool, WAIT, begin_own, begin_read, begin_snapshot};
 use crate::split::{Part, Token};
 use crate::sql::{quoted, select};
 
@@ -48,25 +47,30 @@ impl Parts {
         let Self { pool, scan, snapshot, context } = self;
         let place = pool.place(Some(scan.table.to_string()));
         let sql = select(scan, &part)?;
-        let begin = begin(snapshot.as_deref())?;
+        let facts = Facts::read(&scan.native);
+        let lent = facts.query.is_some() && !facts.own;
+        let begin = match snapshot {
+            Some(snapshot) => {
+                let snapshot = quoted(snapshot).map_err(|refusal| Error::internal(refusal.text))?;
+                begin_snapshot(Some(&snapshot))
+            }
+            None if lent => begin_own(),
+            None => begin_read(),
+        };
         let decoder = Decoder::new(scan, context.batch_rows)?;
         let mut lease = pool.lease(WAIT).await?;
-        let facts = Facts::read(&scan.native);
-        if facts.query.is_some()
-            && !facts.own
-            && let Err(error) = lease.lend().await?
-        {
-            return Err(lease.failed(&error, &place).await);
+        if lent {
+            lease.lend();
         }
         context.counters.add_request();
         if scan.schema().fields().is_empty() {
-            return count(lease, begin, &sql, scan, &place, context).await;
+            return count(lease, &begin, &sql, scan, &place, context).await;
         }
         let statement = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-        let started = match copy(&mut lease, begin.as_deref(), &statement).await? {
+        let started = match copy(&mut lease, &begin, &statement).await? {
             Err(error) if lease.used_before() && lost(&error) => {
                 lease.renew().await?;
-                copy(&mut lease, begin.as_deref(), &statement).await?
+                copy(&mut lease, &begin, &statement).await?
             }
             started => started,
         };
@@ -83,46 +87,23 @@ impl Parts {
     }
 }
 
-/// The statement that begins a read in a snapshot of the coordinator's.
-fn begin(snapshot: Option<&str>) -> Result<Option<String>> {
-    let begin = |snapshot| {
-        let snapshot = quoted(snapshot).map_err(|refusal| Error::internal(refusal.text))?;
-        Ok(format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {snapshot}"))
-    };
-    snapshot.map(begin).transpose()
-}
-
-/// Both statements at once, so that the way there and back is taken once.
-async fn together<T>(
-    lease: &mut Lease,
-    begin: Option<&str>,
-    work: impl AsyncFnOnce(&Client) -> Answer<T>,
-) -> Result<Answer<T>> {
-    let Some(begin) = begin else { return Ok(work(lease.client()?).await) };
-    lease.begun();
-    let client = lease.client()?;
-    let (begun, answer) = future::join(client.batch_execute(begin), work(client)).await;
-    Ok(begun.and(answer))
-}
-
-async fn copy(lease: &mut Lease, begin: Option<&str>, statement: &str) -> Result<Answer<CopyOutStream>> {
-    together(lease, begin, async |client: &Client| client.copy_out(statement).await).await
+async fn copy(lease: &mut Lease, begin: &str, statement: &str) -> Result<Answer<CopyOutStream>> {
+    lease.transact(begin, async |client: &Client| client.copy_out(statement).await).await
 }
 
 /// Where only the number of rows matters, one number comes over the wire.
 async fn count(
     mut lease: Lease,
-    begin: Option<String>,
+    begin: &str,
     sql: &str,
     scan: &Scan,
     place: &Place,
     context: &ReadContext,
 ) -> Result<BatchStream> {
-    let ask = async |client: &Client| client.query_typed(sql, &[]).await;
-    let answered = match together(&mut lease, begin.as_deref(), ask).await? {
+    let answered = match lease.ask(begin, sql, &[]).await? {
         Err(error) if lease.used_before() && lost(&error) => {
             lease.renew().await?;
-            together(&mut lease, begin.as_deref(), ask).await?
+            lease.ask(begin, sql, &[]).await?
         }
         answered => answered,
     };

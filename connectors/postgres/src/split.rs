@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_spi::{Error, ErrorKind, Result, Scan, Split, Splits};
-use futures::future;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use crate::error::running;
 use crate::metadata::Facts;
 use crate::passthrough;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Pool, begin_read, begin_snapshot};
 use crate::sql::{identifier, select};
 
 /// How long the questions before a read may take.
@@ -211,14 +210,16 @@ struct Estimate {
 
 /// Asks for the plan of the scan; none where no connection is free.
 async fn estimate(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Estimate>> {
-    let Some(lease) = free(pool).await? else { return Ok(None) };
+    let Some(mut lease) = free(pool).await? else { return Ok(None) };
     let place = pool.place(Some(scan.table.to_string()));
-    let text = format!("EXPLAIN (FORMAT JSON) {}", select(scan, &Part::default())?);
+    let text = format!("{}; EXPLAIN (FORMAT JSON) {}; ROLLBACK", begin_read(), select(scan, &Part::default())?);
+    lease.begun();
     let answer = timeout(ANSWER, lease.client()?.simple_query(&text)).await.map_err(|_| pool.late(ANSWER))?;
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return Err(lease.failed(&error, &place).await),
     };
+    lease.ended();
     lease.finish().await;
     let json: String = answer
         .iter()
@@ -276,13 +277,9 @@ async fn hold(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Held>> {
     let Some(mut lease) = free(pool).await? else { return Ok(None) };
     let place = pool.place(Some(scan.table.to_string()));
     let names: [(&(dyn ToSql + Sync), Type); 2] = [(&scan.table.schema, Type::TEXT), (&scan.table.table, Type::TEXT)];
-    lease.begun();
-    let client = lease.client()?;
-    let begin = client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    let (begun, answer) = timeout(ANSWER, future::join(begin, client.query_typed(RELATIONS, &names)))
-        .await
-        .map_err(|_| pool.late(ANSWER))?;
-    let rows = match begun.and(answer) {
+    let (begin, ask) = (begin_snapshot(None), async |client: &Client| client.query_typed(RELATIONS, &names).await);
+    let answer = timeout(ANSWER, lease.transact(&begin, ask)).await.map_err(|_| pool.late(ANSWER))??;
+    let rows = match answer {
         Ok(rows) => rows,
         // Such as a standby, or a proxy, that exports no snapshots: read by one connection.
         Err(error) if error.as_db_error().is_some() => {

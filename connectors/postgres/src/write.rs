@@ -16,7 +16,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::encode;
 use crate::error::{Place, lost, running};
 use crate::metadata;
-use crate::pool::{Lease, Pool, WAIT};
+use crate::pool::{Lease, Pool, WAIT, begin_write};
 use crate::sql::{self, identifier};
 use crate::types::Kind;
 
@@ -64,7 +64,7 @@ impl Writer {
 /// Postgres takes everything back.
 async fn transaction(mut lease: Lease, sql: &str, place: &Place, what: &str) -> Result<u64> {
     lease.begun();
-    match lease.client()?.simple_query(&format!("BEGIN READ WRITE; {sql}; COMMIT")).await {
+    match lease.client()?.simple_query(&format!("{}; {sql}; COMMIT", begin_write())).await {
         Ok(messages) => {
             lease.ended();
             lease.finish().await;
@@ -227,7 +227,7 @@ impl Insert<'_> {
     /// COPY straight into the table, or by a staging table where Postgres must convert texts.
     async fn run(&self, names: &[String], kinds: &[Kind], rows: BatchStream) -> Result<u64> {
         let target = Writer::name(self.name);
-        self.execute("BEGIN READ WRITE").await?;
+        self.execute(&begin_write()).await?;
         let count = if kinds.iter().all(encode::is_binary) {
             self.copy(&format!("COPY {target} ({}) FROM STDIN (FORMAT binary)", names.join(", ")), kinds, rows).await?
         } else {

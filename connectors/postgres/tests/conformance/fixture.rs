@@ -73,6 +73,16 @@ pub fn context(batch_rows: usize) -> ReadContext {
 }
 
 impl Fixture {
+    /// A user who may log in with the password `secret` and, unless `rights` say otherwise, may nothing.
+    pub async fn user(&self, name: &str, rights: &str) {
+        self.run(&format!(
+            "DO $$ BEGIN CREATE ROLE {name}; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+             ALTER ROLE {name} LOGIN PASSWORD 'secret' {rights}; GRANT USAGE ON SCHEMA {} TO {name}",
+            self.schema
+        ))
+        .await;
+    }
+
     pub async fn run(&self, sql: &str) {
         self.admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }

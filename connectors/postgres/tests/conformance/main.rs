@@ -8,6 +8,7 @@ mod fault;
 mod fixture;
 mod grid;
 mod passthrough;
+mod pooler;
 mod split;
 mod suite;
 mod table;

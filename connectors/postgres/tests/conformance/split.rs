@@ -16,7 +16,7 @@ use futures::future::try_join_all;
 use crate::fixture::{Fixture, connect, context, fixture, open, read};
 
 /// All splits at once, as the engine reads them.
-async fn read_all(source: &Arc<dyn Source>, scan: &Scan, splits: &[Split]) -> Result<Vec<RecordBatch>> {
+pub async fn read_all(source: &Arc<dyn Source>, scan: &Scan, splits: &[Split]) -> Result<Vec<RecordBatch>> {
     let one = |split: &Split| {
         let (source, scan, split) = (Arc::clone(source), scan.clone(), split.clone());
         async move { source.read(&scan, &split, context(1000)).await?.try_collect::<Vec<RecordBatch>>().await }
