@@ -300,6 +300,10 @@ impl TableProvider for SourceTable {
             .with_door(source, self.pushdown)
             .with_remote(source.remote_text(&scan))
             .with_guard(found.guard);
+        let exec = match found.uncut {
+            Some(reason) => exec.with_kept("splits", reason),
+            None => exec,
+        };
         let exec: Arc<dyn ExecutionPlan> = Arc::new(exec);
         match wanted {
             None => Ok(exec),

@@ -57,11 +57,11 @@ sys.exit(s.recv(1) not in (b"S", b"N"))
 PYTHON
 }
 
-postgres_pid() { # the process of our data folder, if it runs
-    local file=$state/postgres/data/postmaster.pid pid
+postgres_pid() { # postgres_pid FOLDER: the process of this data folder of the state, if it runs
+    local file=$state/$1/data/postmaster.pid pid
     [ -r "$file" ] || [ "$(id -u)" = 0 ] || return 1
     pid=$(head -1 "$file" 2>/dev/null) && [ -n "$pid" ] || return 1
-    grep -qs "$state/postgres/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
+    grep -qs "$state/$1/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
 }
 
 server_pid() { # server_pid FOLDER: the process that works on this folder of the state, if it runs
@@ -80,10 +80,10 @@ PYTHON
 
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
-stop_postgres() {
+stop_database() { # stop_database FOLDER NAME
     local pid
-    pid=$(postgres_pid) || return 0
-    say "stopping Postgres"
+    pid=$(postgres_pid "$1") || return 0
+    say "stopping $2"
     kill -INT "$pid" 2>/dev/null || return 0 # fast shutdown: open sessions are ended
     wait_until 20 gone "$pid" || { kill -QUIT "$pid" 2>/dev/null; wait_until 10 gone "$pid" || kill -KILL "$pid" 2>/dev/null || true; }
 }
@@ -96,6 +96,8 @@ stop_server() { # stop_server FOLDER NAME
     wait_until 15 gone "$pid" || { kill -KILL "$pid" 2>/dev/null; wait_until 5 gone "$pid" || true; }
 }
 
+stop_postgres() { stop_database postgres Postgres; }
+stop_standby() { stop_database standby "the standby"; }
 stop_pgbouncer() { stop_server pgbouncer PgBouncer; }
 stop_s3() { stop_server s3 "the S3 server"; }
 stop_mongodb() { stop_server mongodb "the MongoDB server"; }

@@ -46,7 +46,7 @@ impl Snapshots {
             let token = [id, start, end].iter().flat_map(|number| number.to_le_bytes()).collect();
             Split { token, rows: Some(end - start), bytes: Some((table.bytes / pieces) as u64) }
         };
-        Splits { splits: (0..pieces).map(split).collect(), guard: Some(snapshot) }
+        Splits { splits: (0..pieces).map(split).collect(), guard: Some(snapshot), uncut: None }
     }
 
     /// The rows of a split, with all columns of the table, sharing memory with it.

@@ -157,7 +157,7 @@ async fn readers_beside_a_writer_see_whole_inserts_only() {
 async fn a_split_outlives_neither_its_guard_nor_its_process() {
     let source = filled(10, 3).await;
     let scan = scan(source.as_ref()).await;
-    let Splits { splits: kept, guard } = splits(source.as_ref(), &scan, 2).await;
+    let Splits { splits: kept, guard, .. } = splits(source.as_ref(), &scan, 2).await;
     let guard = guard.expect("guard");
     assert_eq!(rows(&read_split(source.as_ref(), &scan, &kept[0]).await), 5);
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_spi::{Error, ErrorKind, Result, Scan, Split, Splits};
+use connector_spi::{Error, ErrorKind, Refusal, RefusalCode, Result, Scan, Split, Splits};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
-use crate::error::running;
+use crate::error::{is_crowded, running};
 use crate::metadata::Facts;
 use crate::passthrough;
 use crate::pool::{Lease, Pool, begin_read, begin_snapshot};
@@ -50,6 +50,10 @@ JOIN pg_catalog.pg_namespace n ON n.oid = l.relnamespace
 LEFT JOIN pg_catalog.pg_am a ON a.oid = l.relam
 WHERE s.nspname = $1 AND c.relname = $2 AND NOT (c.relkind = 'r' AND c.relhassubclass)
 ORDER BY n.nspname, l.relname";
+
+const UNEXPORTED: Refusal =
+    Refusal::new(RefusalCode::Source, "the server exports no snapshot that several connections could read in")
+        .remedy("let the user call pg_export_snapshot() there, or read a server that exports them");
 
 /// What a split reads, as it travels; without a relation, the scan's own table whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,8 +163,9 @@ pub(crate) async fn cut(pool: &Arc<Pool>, scan: &Scan, wanted: usize) -> Result<
         }
     }
     match hold(pool, scan).await? {
-        Some(held) => held.cut(most, least, rows),
-        None => Ok(one(&facts, scan.limit, rows)),
+        Hold::Held(held) => held.cut(most, least, rows),
+        Hold::None => Ok(one(&facts, scan.limit, rows)),
+        Hold::Refused => Ok(Splits { uncut: Some(UNEXPORTED), ..one(&facts, scan.limit, rows) }),
     }
 }
 
@@ -254,6 +259,15 @@ async fn free(pool: &Arc<Pool>) -> Result<Option<Lease>> {
     }
 }
 
+/// What came of opening a snapshot.
+enum Hold {
+    Held(Held),
+    /// The table cannot be cut, or no connection is free.
+    None,
+    /// The server exports none.
+    Refused,
+}
+
 /// A snapshot, and the relations to be read in it.
 struct Held {
     snapshot: String,
@@ -271,31 +285,32 @@ struct Relation {
     ranges: bool,
 }
 
-/// Opens the snapshot; none where the table cannot be cut, or no connection is free.
-async fn hold(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Held>> {
-    let Ok(permit) = Arc::clone(&pool.snapshots).try_acquire_owned() else { return Ok(None) };
-    let Some(mut lease) = free(pool).await? else { return Ok(None) };
+/// Opens the snapshot.
+async fn hold(pool: &Arc<Pool>, scan: &Scan) -> Result<Hold> {
+    let Ok(permit) = Arc::clone(&pool.snapshots).try_acquire_owned() else { return Ok(Hold::None) };
+    let Some(mut lease) = free(pool).await? else { return Ok(Hold::None) };
     let place = pool.place(Some(scan.table.to_string()));
     let names: [(&(dyn ToSql + Sync), Type); 2] = [(&scan.table.schema, Type::TEXT), (&scan.table.table, Type::TEXT)];
     let (begin, ask) = (begin_snapshot(None), async |client: &Client| client.query_typed(RELATIONS, &names).await);
     let answer = timeout(ANSWER, lease.transact(&begin, ask)).await.map_err(|_| pool.late(ANSWER))??;
     let rows = match answer {
         Ok(rows) => rows,
-        // Such as a standby, or a proxy, that exports no snapshots: read by one connection.
-        Err(error) if error.as_db_error().is_some() => {
+        Err(error) => {
+            let Some(answer) = error.as_db_error() else { return Err(lease.failed(&error, &place).await) };
+            // A replica that exports no snapshots, a user who may not, a pooler without a connection for it.
+            let full = is_crowded(answer.message());
             tracing::debug!("no snapshot of \"{}.{}\": {}", scan.catalog, scan.table, running(&error, &place));
             lease.finish().await;
-            return Ok(None);
+            return Ok(if full { Hold::None } else { Hold::Refused });
         }
-        Err(error) => return Err(lease.failed(&error, &place).await),
     };
     let read = rows.first().and_then(facts).zip(relations(&rows)).filter(|(_, relations)| !relations.is_empty());
     let Some(((snapshot, page_bytes, processes), relations)) = read else {
         lease.finish().await;
-        return Ok(None);
+        return Ok(Hold::None);
     };
     let guard = Snapshot { lease: Some(lease), _permit: permit };
-    Ok(Some(Held { snapshot, guard, relations, page_bytes, processes }))
+    Ok(Hold::Held(Held { snapshot, guard, relations, page_bytes, processes }))
 }
 
 /// The snapshot, the bytes of a page, and how many processes the server takes for a statement.
@@ -333,7 +348,7 @@ impl Held {
             Ok(Split { token: token.bytes()?, rows: rows.map(share), bytes: Some(share(pages * self.page_bytes)) })
         };
         let splits = pieces.into_iter().map(split).collect::<Result<Vec<_>>>()?;
-        Ok(Splits { splits, guard: Some(Arc::new(self.guard)) })
+        Ok(Splits { splits, guard: Some(Arc::new(self.guard)), uncut: None })
     }
 }
 

@@ -96,6 +96,13 @@ fn unknown(error: Error, done: &str) -> Error {
 fn refused(error: &tokio_postgres::Error, place: &Place, what: &str) -> Error {
     let Some(answer) = error.as_db_error() else { return running(error, place) };
     let (code, message) = (answer.code(), answer.message());
+    // The only thing in a transaction that writes that may be unknown to a server.
+    if *code == SqlState::FEATURE_NOT_SUPPORTED && message.contains("recovery") {
+        let text =
+            format!("{what} cannot be changed: Postgres at {} is a standby, which takes no writes", place.address);
+        let hint = format!("Let the url of catalog \"{}\" name the primary.", place.catalog);
+        return Error::new(ErrorKind::PermissionDenied, text).hint(hint).detail(format!("SQLSTATE {}.", code.code()));
+    }
     let kind = match code {
         code if [SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_SCHEMA, SqlState::DUPLICATE_OBJECT].contains(code) => {
             ErrorKind::AlreadyExists

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Refusal;
+
 /// One piece of a scan: a plain value that travels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
@@ -28,6 +30,8 @@ pub struct Splits {
     pub splits: Vec<Split>,
     /// Held by the coordinator until the query ends, such as an exported snapshot; never travels.
     pub guard: Option<Guard>,
+    /// Why there is one piece where several would have been read at once, for EXPLAIN.
+    pub uncut: Option<Refusal>,
 }
 
 impl Splits {
@@ -38,13 +42,14 @@ impl Splits {
 
     /// These splits, nothing held.
     pub fn of(splits: Vec<Split>) -> Self {
-        Self { splits, guard: None }
+        Self { splits, guard: None, uncut: None }
     }
 }
 
 impl fmt::Debug for Splits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Splits").field("splits", &self.splits).field("guard", &self.guard.is_some()).finish()
+        let mut shown = f.debug_struct("Splits");
+        shown.field("splits", &self.splits).field("guard", &self.guard.is_some()).field("uncut", &self.uncut).finish()
     }
 }
 

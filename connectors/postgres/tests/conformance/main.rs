@@ -10,6 +10,7 @@ mod grid;
 mod passthrough;
 mod pooler;
 mod split;
+mod standby;
 mod suite;
 mod table;
 mod value;
