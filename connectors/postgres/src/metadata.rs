@@ -94,6 +94,16 @@ LEFT JOIN LATERAL (
 ) s ON true
 ORDER BY a.attnum";
 
+/// The columns of a table that the user may not read; none where it may read none.
+const DENIED: &str = "
+SELECT a.attname::text
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = $1 AND c.relname = $2 AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
+  AND NOT pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')
+ORDER BY a.attnum";
+
 /// What of a table travels with every scan of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -170,6 +180,12 @@ pub(crate) async fn list(pool: &Arc<Pool>) -> Result<Vec<SchemaEntry>> {
         }
     }
     Ok(schemas)
+}
+
+/// The columns that the user may not read of a table of which it may read others.
+pub(crate) async fn denied(pool: &Arc<Pool>, name: &TableName) -> Result<Vec<String>> {
+    let values: [(&(dyn ToSql + Sync), Type); 2] = [(&name.schema, Type::TEXT), (&name.table, Type::TEXT)];
+    ask(pool, DENIED, &values).await?.iter().map(|row| cell(row, 0)).collect()
 }
 
 /// One table with everything planning wants to know.

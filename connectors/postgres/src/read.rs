@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use connector_spi::{BatchStream, Error, ReadContext, Result, Scan, Split, rows_alone};
+use connector_spi::{BatchStream, Error, ErrorKind, ReadContext, Result, Scan, Split, rows_alone};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio_postgres::{Client, CopyOutStream};
 
 use crate::copy::Decoder;
 use crate::error::{Place, lost};
-use crate::metadata::Facts;
+use crate::metadata::{self, Facts};
 use crate::pool::{Answer, Lease, Pool, WAIT, begin_own, begin_read, begin_snapshot};
 use crate::split::{Part, Token};
 use crate::sql::{quoted, select};
@@ -76,7 +76,14 @@ impl Parts {
         };
         let copy = match started {
             Ok(copy) => Box::pin(copy),
-            Err(error) => return Err(lease.failed(&error, &place).await),
+            Err(error) => {
+                let made = lease.failed(&error, &place).await;
+                return Err(if made.kind() == ErrorKind::PermissionDenied {
+                    denied(pool, scan, made).await
+                } else {
+                    made
+                });
+            }
         };
         let reading = Reading { copy, decoder, lease, place, context: context.clone() };
         let batches = stream::try_unfold(Some(reading), |reading| async move {
@@ -84,6 +91,20 @@ impl Parts {
             reading.step().await.map(Some)
         });
         Ok(batches.map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten().boxed())
+    }
+}
+
+/// The same error with the columns that the user may not read, where there are others.
+async fn denied(pool: &Arc<Pool>, scan: &Scan, made: Error) -> Error {
+    match metadata::denied(pool, &scan.table).await {
+        Ok(columns) if !columns.is_empty() => {
+            let columns: Vec<String> = columns.iter().map(|column| format!("\"{column}\"")).collect();
+            let columns = columns.join(", ");
+            made.hint(format!(
+                "Leave the columns out that the user may not read, or ask for SELECT on them: {columns}."
+            ))
+        }
+        _ => made,
     }
 }
 

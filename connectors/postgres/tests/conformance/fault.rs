@@ -84,6 +84,8 @@ async fn a_login_that_is_refused_says_so_without_the_password() {
         assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
         assert!(error.message().ends_with(&format!(" refused the login of user \"{user}\"")), "{error:?}");
         assert!(!texts(&error).contains("sentinel"), "{error:?}");
+        let hint = "Check the user and the password of catalog \"pg\", and the server's pg_hba.conf.";
+        assert_eq!(error.hint_text(), Some(hint));
     }
     let other = open(&database(&fixture.url, "no_such_database"), &[]);
     assert_eq!(table_error(&*other).await.kind(), ErrorKind::NotFound);
@@ -205,7 +207,7 @@ async fn a_table_that_changed_after_planning_is_an_error_and_not_other_rows() {
 }
 
 #[tokio::test]
-async fn a_table_without_select_is_named() {
+async fn a_table_and_a_column_without_select_are_named() {
     let Some(fixture) = fixture("denied").await else { return };
     let schema = &fixture.schema;
     fixture
@@ -224,7 +226,13 @@ async fn a_table_without_select_is_named() {
         error.message().starts_with(&format!("user \"conformance_reader\" may not read table \"pg.{schema}.t\": ")),
         "{error:?}"
     );
+    let hint = "Leave the columns out that the user may not read, or ask for SELECT on them: \"secret\".";
+    assert_eq!(error.hint_text(), Some(hint));
     assert_eq!(read(&*source, &whole.with_projection(vec![0])).await.expect("rows").num_rows(), 0);
+    fixture.run("REVOKE SELECT (id) ON t FROM conformance_reader").await;
+    let error = read(&*source, &whole).await.expect_err("an error");
+    let hint = "Ask for SELECT on the table and USAGE on its schema for \"conformance_reader\".";
+    assert_eq!(error.hint_text(), Some(hint));
     let schemas = source.list().await.expect("a list");
     assert!(schemas.iter().any(|found| found.name == *schema));
 }
@@ -241,6 +249,9 @@ async fn a_server_that_ends_the_connection_is_an_error_and_not_fewer_rows() {
         .await;
     let error = stream.try_for_each(async |_| Ok(())).await.expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    // It may have been told so by the server, or find the connection gone.
+    let text = " while table \"pg.conformance_ended.endless\" was read: ";
+    assert!(error.message().contains(text), "{error:?}");
 }
 
 #[tokio::test]
@@ -336,13 +347,17 @@ async fn limits_of_the_server_are_told_from_other_errors() {
         .await;
     let slow = open(&fixture.url, &[("user", "conformance_slow"), ("password", "x")]);
     let scan = scan(&*slow, fixture.name("slow")).await;
-    assert_eq!(read(&*slow, &scan).await.expect_err("an error").kind(), ErrorKind::Timeout);
+    let error = read(&*slow, &scan).await.expect_err("an error");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let table = format!("table \"pg.{}.slow\"", fixture.schema);
+    assert!(error.message().starts_with(&format!("Postgres gave the read of {table} up: ")), "{error:?}");
     let few = open(&fixture.url, &[("user", "conformance_few"), ("password", "x")]);
     let error = few.list().await.expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error:?}");
     let error = fixture.read(&fixture.scan("wrong").await).await.expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::Source, "{error:?}");
-    assert!(error.message().ends_with("division by zero"), "{error:?}");
+    let text = format!("Postgres could not read table \"pg.{}.wrong\": division by zero", fixture.schema);
+    assert_eq!(error.message(), text);
     assert_eq!(error.detail_text(), Some("SQLSTATE 22012."));
     fixture.run("DROP ROLE conformance_slow; DROP ROLE conformance_few").await;
 }

@@ -3,6 +3,7 @@
 //! The user of the address must be a superuser. Every test works in a schema of its own.
 #![allow(clippy::panic, clippy::type_complexity, reason = "a test says what went wrong by a panic")]
 
+mod broken;
 mod choice;
 mod fault;
 mod fixture;
