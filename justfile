@@ -28,10 +28,15 @@ slt dir server="127.0.0.1:32010" known="":
 bless +files:
     eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/bless {{files}}
 
-# Random queries over every type, pushdown off and on, alone and on workers: just conformance, or just conformance full
+# Random queries over every type of Postgres and MongoDB, pushdown off and on, alone and on workers: just conformance, or just conformance full
 conformance size="" *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
     cargo build -q --workspace
-    eval "$(sql-tests/servers/up)" && "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/conformance --binary "${CARGO_TARGET_DIR:-target}/debug/tributary" {{ if size == "full" { "--queries 20000" } else { "" } }} {{args}}
+    eval "$(sql-tests/servers/up)"
+    for source in postgres mongodb; do
+        "$TRIBUTARY_TEST_STATE/venv/bin/python" sql-tests/conformance --binary "${CARGO_TARGET_DIR:-target}/debug/tributary" --source $source {{ if size == "full" { "--queries 20000" } else { "" } }} {{args}}
+    done
 
 # Start Postgres and S3 for the tests and print their addresses
 servers:
