@@ -214,6 +214,7 @@ impl Coordinator {
         }
         let mut rules = optimizer::filter_guard::FilterGuard::around(PhysicalOptimizer::default().rules);
         rules.extend(connectors::physical_rules());
+        rules.push(Arc::new(optimizer::nested_order::NestedOrder));
         let mut analysis: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(optimizer::comparable::Comparable)];
         analysis.extend(Analyzer::new().rules);
         let mut logical = Optimizer::new().rules;

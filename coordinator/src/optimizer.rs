@@ -2,5 +2,6 @@
 
 pub(crate) mod comparable;
 pub(crate) mod filter_guard;
+pub(crate) mod nested_order;
 pub(crate) mod precision;
 pub(crate) mod unique_name;
