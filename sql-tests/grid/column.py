@@ -15,6 +15,11 @@ def cast(kind):
     return lambda value: f"CAST({quote(value)} AS {kind})"
 
 
+def typed(kind):
+    """How a value is written after the name of its type. `NOT (t.clock = CAST('…' AS TIME))` is refused by the SQL planner: the cast has nanoseconds."""
+    return lambda value: f"{kind} {quote(value)}"
+
+
 class Column:
     """A column of `t`, or a field inside one: its values as the source takes them, and as our SQL writes them (none: never compared).
 

@@ -7,7 +7,7 @@ import uuid
 import pymongo
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
-from grid.column import DATES, TEXTS, UUIDS, Column, cast, quote
+from grid.column import DATES, TEXTS, UUIDS, Column, cast, quote, typed
 from grid.postgres import Postgres
 
 DOCUMENTS = 300
@@ -65,10 +65,10 @@ def columns():
         Column("code", "uuid", uuids, lambda value: shown(value.as_uuid()), ["'FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF'", "'f'"], extremes=False),
         Column("bytes", "binary", [b"", b"\x00", b"\x00\xff", b"'"], lambda value: f"X'{value.hex()}'", ["X'01'"], extremes=False),
         Column("instant", "date", [utc(text) for text in MOMENTS], instant, finer),
-        Column("wall", "date", [utc(text) for text in MOMENTS], lambda value: cast("TIMESTAMP")(moment(value)), [cast("TIMESTAMP")("1970-01-01 00:00:00.000001")]),
-        Column("day", "date", [utc(day) for day in DATES], lambda value: cast("DATE")(value.date().isoformat())),
+        Column("wall", "date", [utc(text) for text in MOMENTS], lambda value: typed("TIMESTAMP")(moment(value)), [typed("TIMESTAMP")("1970-01-01 00:00:00.000001")]),
+        Column("day", "date", [utc(day) for day in DATES], lambda value: typed("DATE")(value.date().isoformat())),
         Column("clock", "long", [0, Int64(45_296_123_456), Int64(86_399_999_999)],
-               lambda value: cast("TIME")((datetime.datetime.min + datetime.timedelta(microseconds=value)).time().isoformat())),
+               lambda value: typed("TIME")((datetime.datetime.min + datetime.timedelta(microseconds=value)).time().isoformat())),
         Column("mixed", "several types", mixed, extended, extremes=False),
         Column("other", "all else", [Regex("a.b", "i"), Timestamp(5, 6), Code("f()"), MinKey(), MaxKey(), Binary(b"\x01", 5)]),
         Column("never", "null", [None]),

@@ -2,7 +2,7 @@
 import os
 import subprocess
 
-from grid.column import DATES, TEXTS, UUIDS, Column, cast, quote
+from grid.column import DATES, TEXTS, UUIDS, Column, cast, quote, typed
 
 ROWS = 400
 INTEGERS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
@@ -31,9 +31,9 @@ def columns():
         Column("short", "varchar(20)", [text[:20] for text in TEXTS], quote, text=True),
         Column("coll", 'text COLLATE "und-x-icu"', TEXTS, quote, text=True, extremes=False),
         Column("fixed", "char(6)", ["", "a", "a b", "B", "é"], quote, text=True, extremes=False),
-        Column("day", "date", DATES, cast("DATE")),
-        Column("clock", "time", [time.strip() for time in TIMES], cast("TIME")),
-        Column("moment", "timestamp", moments, cast("TIMESTAMP")),
+        Column("day", "date", DATES, typed("DATE")),
+        Column("clock", "time", [time.strip() for time in TIMES], typed("TIME")),
+        Column("moment", "timestamp", moments, typed("TIMESTAMP")),
         Column("instant", "timestamptz", [moment + "+00" for moment in moments], cast("TIMESTAMP WITH TIME ZONE")),
         Column("code", "uuid", UUIDS, quote, extremes=False),
         Column("bytes", "bytea", ["\\x", "\\x00", "\\x00ff", "\\x27"]),

@@ -106,7 +106,9 @@ pub(crate) fn stages(scan: &Scan, aggregation: &Aggregation) -> Result<Vec<Docum
         };
         let column = column(of)?;
         let value = &column.value;
-        let counted = doc! { "$sum": { "$cond": [{ "$gt": [value, Bson::Null] }, 1, 0] } };
+        // By the type: the smallest key is less than null, and is not NULL here.
+        let absent = doc! { "$in": [{ "$type": value }, ["null", "missing"]] };
+        let counted = doc! { "$sum": { "$cond": [absent, 0, 1] } };
         match call.function {
             Function::Count => {
                 group.insert(&name, counted);

@@ -6,7 +6,7 @@ use bson::{Binary, Bson, DateTime, Document, RawDocumentBuf, Timestamp, doc};
 use connector_spi::conformance::{self, Subject};
 use connector_spi::{Absorbed, Comparison, ErrorKind, Literal, Op, Predicate, Scan, SortKey};
 
-use crate::fixture::{Fixture, all, fixture, open, read, scan};
+use crate::fixture::{Fixture, all, fixture, open, read, scan, shown};
 
 fn at(scan: &Scan, name: &str) -> usize {
     scan.columns.iter().position(|column| column.name == name).unwrap_or_else(|| panic!("no column {name}"))
@@ -343,6 +343,25 @@ async fn filters_keep_the_rules_of_null_whatever_is_missing() {
     let groups = conformance::groups(&subject).await.expect("groups");
     println!("filters {filters:?}, trees {trees:?}, tops {tops:?}, groups {groups:?}");
     assert!(filters.exact > 100 && trees.exact > 20 && tops.exact > 50 && groups.exact > 10);
+}
+
+#[tokio::test]
+async fn values_of_every_type_are_counted_and_only_null_is_not() {
+    let Some(fixture) = fixture("counted").await else { return };
+    let values = [Bson::MinKey, Bson::MaxKey, Bson::Null, 1.into(), "x".into(), Bson::Array(vec![]), doc! {}.into()];
+    let mut documents: Vec<Document> = values.into_iter().map(|value| doc! { "a": value }).collect();
+    documents.push(doc! {});
+    fixture.fill("t", documents).await;
+    let scan = fixture.scan("t").await;
+    let count = connector_spi::Call {
+        function: connector_spi::Function::Count,
+        column: Some(at(&scan, "a")),
+        data_type: arrow::datatypes::DataType::Int64,
+    };
+    let op = Op::Aggregate(connector_spi::Aggregation { group: Vec::new(), calls: vec![count] });
+    let Absorbed::Exact(counts) = fixture.source.absorb(&scan, &op) else { panic!("refused") };
+    let rows = fixture.read(&counts).await.expect("read");
+    assert_eq!(shown(rows.column(0), 0), "6");
 }
 
 #[tokio::test]
