@@ -36,8 +36,9 @@ class Maker:
             return f"{name} IS {self.random.choice(['', 'NOT '])}DISTINCT FROM {value()}"
         return f"{name} {self.random.choice(['=', '<>', '<', '<=', '>', '>='])} {value()}"
 
-    def where(self):
-        return f" WHERE {self.predicate()}" if self.random.random() < 0.75 else ""
+    def where(self, depth=0):
+        """A filter or none; a flat one from depth 2 on, which a source is more likely to take over, and so what comes after."""
+        return f" WHERE {self.predicate(depth)}" if self.random.random() < (0.75 if depth == 0 else 0.6) else ""
 
     def some(self, most):
         return self.random.sample(self.columns, self.random.randrange(1, most))
@@ -54,7 +55,7 @@ class Maker:
             keys = [f"{self.name(column)} {self.random.choice(['ASC', 'DESC'])} NULLS {self.random.choice(['FIRST', 'LAST'])}" for column in self.some(3)]
             offset = self.random.choice(["", "", f" OFFSET {self.random.randrange(20)}"])
             shown = self.name(self.random.choice(self.columns))
-            return f"SELECT t.id, {shown} FROM {table}{self.where()} ORDER BY {', '.join(keys)}, t.id LIMIT {self.random.choice([1, 5, 70, 300])}{offset}", "rows"
+            return f"SELECT t.id, {shown} FROM {table}{self.where(2)} ORDER BY {', '.join(keys)}, t.id LIMIT {self.random.choice([1, 5, 70, 300])}{offset}", "rows"
         if form < 0.82:
             return self.groups(table), "rows"
         if form < 0.86:
@@ -73,7 +74,7 @@ class Maker:
             calls.append(f"{function}({self.name(column)})")
         having = f" HAVING count(*) > {self.random.randrange(3)}" if group and self.random.random() < 0.3 else ""
         by = f" GROUP BY {', '.join(group)}" if group else ""
-        return f"SELECT {', '.join([*group, *dict.fromkeys(calls)])} FROM {table}{self.where()}{by}{having}"
+        return f"SELECT {', '.join([*group, *dict.fromkeys(calls)])} FROM {table}{self.where(2)}{by}{having}"
 
     def join(self, table):
         other, keys = self.random.choice(self.source.others)
