@@ -4,6 +4,7 @@ postgres_password=secret
 s3_key=testkey
 s3_secret=testsecret
 s3_bucket=data
+login_password='pa:ss/w@rd'
 
 say() { echo "servers: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -70,10 +71,18 @@ server_pid() { # server_pid FOLDER: the process that works on this folder of the
     grep -qs "$state/$1/data" <(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && echo "$pid"
 }
 
-mongodb_answers() {
+mongodb_url() { echo "mongodb://127.0.0.1:$1/?directConnection=true"; }
+
+login_url() { # of the user "reader", on the server that asks for logins; its password has what a url must write as %xx
+    local quoted
+    quoted=$(python3 -c 'import sys, urllib.parse; print(*[urllib.parse.quote(text, safe="") for text in sys.argv[1:]])' "$login_password" "$state/tls/ca.pem")
+    echo "mongodb://reader:${quoted% *}@127.0.0.1:$1/?directConnection=true&authSource=admin&tls=true&tlsCAFile=${quoted#* }"
+}
+
+mongodb_answers() { # mongodb_answers URL
     timeout 20 "$state/venv/bin/python" - "$1" 2>/dev/null <<'PYTHON'
 import sys, pymongo
-client = pymongo.MongoClient(f"mongodb://127.0.0.1:{sys.argv[1]}/?directConnection=true", serverSelectionTimeoutMS=2000)
+client = pymongo.MongoClient(sys.argv[1], serverSelectionTimeoutMS=2000)
 sys.exit(client.admin.command("ping")["ok"] != 1.0)
 PYTHON
 }
@@ -101,3 +110,4 @@ stop_standby() { stop_database standby "the standby"; }
 stop_pgbouncer() { stop_server pgbouncer PgBouncer; }
 stop_s3() { stop_server s3 "the S3 server"; }
 stop_mongodb() { stop_server mongodb "the MongoDB server"; }
+stop_login() { stop_server mongodb-login "the MongoDB server with logins"; }

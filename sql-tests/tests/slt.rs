@@ -49,6 +49,7 @@ fn main() -> Result<()> {
     let shapes = [Shape::new("local", 0), Shape::new("cluster", 3)];
     let servers = std::env::var_os("TRIBUTARY_TEST_POSTGRES_URL").is_some()
         && std::env::var_os("TRIBUTARY_TEST_MONGODB_URL").is_some()
+        && std::env::var_os("TRIBUTARY_TEST_MONGODB_LOGIN_URL").is_some()
         && std::env::var_os("TRIBUTARY_TEST_S3_ENDPOINT").is_some();
     let strict = std::env::var_os("CI").is_some();
     let mut trials = Vec::new();

@@ -14,7 +14,7 @@ use arrow::error::ArrowError;
 use bson::spec::BinarySubtype;
 use bson::{RawBsonRef, RawDocument, Uuid};
 
-use crate::element::{Elements, Malformed};
+use crate::element::{Elements, Malformed, Value};
 use crate::types::{Kind, alias};
 use crate::{decimal, json};
 
@@ -28,11 +28,13 @@ const DOUBLE_HOLDS: u64 = 1 << 53;
 pub(crate) struct Misfit {
     pub(crate) path: Vec<String>,
     pub(crate) text: String,
+    /// The bytes are no document: nothing that follows can be believed, whatever is done with misfits.
+    broken: bool,
 }
 
 impl Misfit {
     fn of(text: impl Into<String>) -> Self {
-        Self { path: Vec::new(), text: text.into() }
+        Self { path: Vec::new(), text: text.into(), broken: false }
     }
 
     fn below(mut self, name: &str) -> Self {
@@ -43,7 +45,7 @@ impl Misfit {
 
 impl From<Malformed> for Misfit {
     fn from(_: Malformed) -> Self {
-        Self::of("is not BSON: a field does not end within it")
+        Self { broken: true, ..Self::of("is not BSON: a field does not end within it") }
     }
 }
 
@@ -117,7 +119,7 @@ impl Cells {
     }
 
     /// Appends a value. Errors: it does not fit or cannot be read, and misfits are errors.
-    fn push(&mut self, value: Result<RawBsonRef<'_>, bson::error::Error>, policy: &mut Policy) -> Result<(), Misfit> {
+    fn push(&mut self, value: Value<'_>, policy: &mut Policy) -> Result<(), Misfit> {
         let done = match value {
             Ok(RawBsonRef::Null) => {
                 self.push_null();
@@ -127,7 +129,7 @@ impl Cells {
             Err(cause) => Err(unreadable(&cause)),
         };
         match done {
-            Err(_) if policy.lenient => {
+            Err(misfit) if policy.lenient && !misfit.broken => {
                 policy.misfits += 1;
                 self.push_null();
                 Ok(())
@@ -202,8 +204,9 @@ impl Cells {
             (Self::Sum(cells), RawBsonRef::Int64(value)) => cells.append_value(value),
             (Self::List { items, lengths, valid, .. }, RawBsonRef::Array(array)) => {
                 let mut length = 0;
-                for item in array {
-                    items.push(item, policy).map_err(|misfit| misfit.below("[]"))?;
+                let mut elements = Elements::of(array.as_bytes(), 0);
+                while let Some(item) = elements.next(b"")? {
+                    items.push(item.value(&mut None)?, policy).map_err(|misfit| misfit.below("[]"))?;
                     length += 1;
                 }
                 lengths.push(length);
@@ -275,7 +278,10 @@ impl Cells {
 }
 
 fn unreadable(cause: &bson::error::Error) -> Misfit {
-    Misfit::of(format!("cannot be read: {cause}"))
+    match cause.kind {
+        bson::error::ErrorKind::Utf8Encoding { .. } => Misfit::of("holds text that is not UTF-8"),
+        _ => Misfit::of(format!("cannot be read: {}", cause.to_string().trim_end_matches('.'))),
+    }
 }
 
 fn unlike(value: RawBsonRef<'_>) -> Misfit {
@@ -325,9 +331,7 @@ impl Row {
         self.document += 1;
         let (mut next, mut found) = (0, 0);
         let mut elements = Elements::of(document.as_bytes(), 0);
-        // What is not plain is read by the driver, which comes after.
-        let (mut others, mut passed) = (document.iter_elements(), 0);
-        for index in 0.. {
+        loop {
             let expected = self.kinds.get(next).filter(|_| Some(next) != self.whole).map(|(name, _)| name.as_bytes());
             let Some(element) = elements.next(expected.unwrap_or_default())? else { break };
             // Documents of a collection mostly have their fields in one order.
@@ -349,15 +353,7 @@ impl Row {
             }
             self.filled[at] = self.document;
             found += 1;
-            let value = match element.plain() {
-                Some(value) => Ok(value),
-                None => {
-                    let other = others.nth(index - passed).ok_or(Malformed)?;
-                    passed = index + 1;
-                    other.and_then(|other| other.value())
-                }
-            };
-            self.cells[at].push(value, policy).map_err(below)?;
+            self.cells[at].push(element.value(&mut None)?, policy).map_err(below)?;
         }
         if let Some(at) = self.whole {
             self.filled[at] = self.document;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bson::RawDocumentBuf;
 use connector_spi::{Error, ErrorKind, Result, TableName};
+use mongodb::error::ErrorKind as CauseKind;
 use mongodb::options::{ClientOptions, Collation, Credential};
 use mongodb::{Client, Collection};
 use tokio::sync::OnceCell;
@@ -60,7 +61,11 @@ impl Deployment {
             credential.username = user.clone().or_else(|| credential.username.clone());
             credential.password = password.clone().or_else(|| credential.password.clone());
         }
-        Client::with_options(options).map_err(|cause| failed(&cause, &place))
+        Client::with_options(options).map_err(|cause| match cause.kind.as_ref() {
+            // Nothing is connected yet; what is read are files.
+            CauseKind::Io(cause) => Error::invalid(format!("a file of the url's TLS options cannot be read: {cause}")),
+            _ => failed(&cause, &place),
+        })
     }
 
     pub(crate) async fn collection(&self, name: &TableName) -> Result<Collection<RawDocumentBuf>> {

@@ -82,7 +82,7 @@ impl Decoder {
     }
 
     fn misfit(&self, misfit: Misfit) -> Error {
-        let Misfit { path, text } = misfit;
+        let Misfit { path, text, .. } = misfit;
         let table = &self.table;
         let text = match path.is_empty() {
             true => format!("a document of table \"{table}\" {text}"),

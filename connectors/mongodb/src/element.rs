@@ -3,7 +3,7 @@
 //! The form is that of <https://bsonspec.org/spec.html>. A value that is not plain is left to the driver's reader.
 
 use bson::oid::ObjectId;
-use bson::{DateTime, Decimal128, RawBsonRef, RawDocument};
+use bson::{DateTime, Decimal128, RawBsonRef, RawDocument, RawDocumentBuf};
 
 /// Elements that follow; none are left where nothing is.
 pub(crate) struct Elements<'a> {
@@ -16,6 +16,9 @@ pub(crate) struct Element<'a> {
     tag: u8,
     bytes: &'a [u8],
 }
+
+/// A value, or why it cannot be read.
+pub(crate) type Value<'a> = Result<RawBsonRef<'a>, bson::error::Error>;
 
 /// Bytes that are no element.
 #[derive(Debug)]
@@ -110,6 +113,31 @@ impl<'a> Element<'a> {
             _ => return None,
         })
     }
+
+    /// The value, whatever its type. One that is not plain is read by the driver, from a document that has it alone and is kept in
+    /// `alone`: so nothing else in its own document is in the way, such as a name that is not UTF-8.
+    pub(crate) fn value<'b>(&self, alone: &'b mut Option<RawDocumentBuf>) -> Result<Value<'b>, Malformed>
+    where
+        'a: 'b,
+    {
+        if let Some(value) = self.plain() {
+            return Ok(Ok(value));
+        }
+        let alone: &'b RawDocumentBuf = alone.insert(self.alone()?);
+        Ok(alone.iter().next().ok_or(Malformed)?.map(|(_, value)| value))
+    }
+
+    /// A document that has the value alone, under no name.
+    fn alone(&self) -> Result<RawDocumentBuf, Malformed> {
+        // The length, the tag, the end of the name, and the end.
+        let length = self.bytes.len() + 7;
+        let mut document = Vec::with_capacity(length);
+        document.extend_from_slice(&i32::try_from(length).map_err(|_| Malformed)?.to_le_bytes());
+        document.extend_from_slice(&[self.tag, 0]);
+        document.extend_from_slice(self.bytes);
+        document.push(0);
+        RawDocumentBuf::from_bytes(document).map_err(|_| Malformed)
+    }
 }
 
 #[cfg(test)]
@@ -143,8 +171,10 @@ mod tests {
                 let ours = elements.next(expected.as_bytes()).expect("an element").expect("one more");
                 assert_eq!(ours.name, theirs.key().as_str().as_bytes());
                 assert_eq!((ours.tag, ours.bytes.len()), (theirs.element_type() as u8, theirs.size()));
+                let theirs = theirs.value().expect("a value");
+                assert_eq!(ours.value(&mut None).expect("a document").expect("read"), theirs);
                 if let Some(plain) = ours.plain() {
-                    assert_eq!(plain, theirs.value().expect("a value"));
+                    assert_eq!(plain, theirs);
                 }
             }
             assert!(elements.next(b"").expect("the end").is_none());
@@ -155,19 +185,19 @@ mod tests {
     #[test]
     fn what_is_cut_off_or_spoilt_is_refused_and_never_read_past() {
         let whole = every_type().into_bytes();
-        for end in 0..whole.len() {
-            let mut elements = Elements::of(&whole[..end], 0);
+        let values = |mut elements: Elements<'_>| {
             while let Ok(Some(element)) = elements.next(b"text") {
-                element.plain();
+                // Or what it is not.
+                let _ = element.value(&mut None);
             }
+        };
+        for end in 0..whole.len() {
+            values(Elements::of(&whole[..end], 0));
         }
         for at in 4..whole.len() {
             let mut spoilt = whole.clone();
             spoilt[at] ^= 0xFF;
-            let mut elements = Elements::of(&spoilt, 0);
-            while let Ok(Some(element)) = elements.next(b"text") {
-                element.plain();
-            }
+            values(Elements::of(&spoilt, 0));
         }
     }
 }

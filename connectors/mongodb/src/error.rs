@@ -3,6 +3,8 @@
 use connector_spi::{Error, ErrorKind, Retry};
 use mongodb::error::{Error as Cause, ErrorKind as CauseKind, WriteFailure};
 
+use crate::element::Malformed;
+
 /// Where an error happened, for its text.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -34,6 +36,10 @@ pub(crate) fn failed(cause: &Cause, place: &Place) -> Error {
     };
     let made = match code {
         18 | 11 => refused(address),
+        13 if message.ends_with("requires authentication") => {
+            Error::new(ErrorKind::Unauthenticated, format!("MongoDB at {address} asks for a login"))
+                .hint("Give the catalog a user and a password.")
+        }
         13 => Error::new(ErrorKind::PermissionDenied, format!("the catalog's user may not use {}: {message}", at()))
             .hint("Ask for the role \"read\" on the database (\"readWrite\" to write)."),
         50 | 262 => Error::new(ErrorKind::Timeout, format!("MongoDB gave the read of {} up: {message}", at())),
@@ -64,13 +70,18 @@ fn unanswered(cause: &Cause, place: &Place) -> Error {
     match cause.kind.as_ref() {
         CauseKind::Authentication { .. } => refused(address),
         CauseKind::ServerSelection { message, .. } => {
-            // What it says of each server is at the end.
-            let why = message.rsplit_once("Error: ").map_or(message.as_str(), |(_, why)| why);
-            let why = why.trim_end_matches([' ', ']', '}', ',', '\n']);
-            let made = Error::unavailable(format!("could not connect to MongoDB at {address}: {why}"));
-            match message.contains("replica set") || message.contains("ReplicaSet") {
-                true => made.hint("Check replicaSet and directConnection in the url."),
-                false => made,
+            let hints = [
+                ("eplicaSet", "Check replicaSet and directConnection in the url."),
+                ("replica set", "Check replicaSet and directConnection in the url."),
+                ("certificate", "Check tlsCAFile and tlsCertificateKeyFile in the url, and the host's name."),
+                ("UnknownCA", "The server does not know who made the certificate of tlsCertificateKeyFile."),
+                ("reset by peer", "Where the server speaks TLS, the url needs tls=true."),
+                ("end of file", "Where the server speaks TLS, the url needs tls=true."),
+            ];
+            let made = Error::unavailable(format!("could not connect to MongoDB at {address}: {}", why(message)));
+            match hints.iter().find(|(sign, _)| message.contains(sign)) {
+                Some((_, hint)) => made.hint(*hint),
+                None => made,
             }
         }
         CauseKind::DnsResolve { message, .. } => {
@@ -89,9 +100,45 @@ fn unanswered(cause: &Cause, place: &Place) -> Error {
             Error::unsupported(format!("MongoDB at {address} is too old: {message}"))
         }
         CauseKind::InvalidArgument { message, .. } => Error::invalid(format!("MongoDB's driver refuses: {message}")),
+        CauseKind::Bson(cause) => {
+            let cause = cause.to_string();
+            let text = format!("MongoDB at {address} sent what is not BSON{reading}: {}", cause.trim_end_matches('.'));
+            Error::new(ErrorKind::BadData, text)
+        }
+        CauseKind::Custom(_) if cause.get_custom::<Malformed>().is_some() => {
+            let table = table.as_deref().unwrap_or("system.query");
+            let text = format!("a document of table \"{table}\" is not BSON: a field does not end within it");
+            Error::new(ErrorKind::BadData, text)
+        }
         other => Error::new(
             ErrorKind::Source,
             format!("MongoDB at {address} answered with what its driver cannot read{reading}: {other}"),
         ),
+    }
+}
+
+/// Why no server was found, of what the driver says of all of them.
+fn why(message: &str) -> &str {
+    match message.rsplit_once("Error: ") {
+        Some((_, why)) => {
+            let why = why.split_once(", labels: ").map_or(why, |(why, _)| why);
+            let why = why.trim_start_matches("Kind: ").trim_start_matches("I/O error: ");
+            why.trim_end_matches([' ', ']', '}', ',', '\n'])
+        }
+        None => message.split_once(". Topology: ").map_or(message, |(why, _)| why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_that_the_driver_says_of_its_servers_the_cause_is_left() {
+        let said = "Server selection timeout: No available servers. Topology: { Type: Single, Servers: [ { Address: h:1, Type: Unknown";
+        assert_eq!(why(said), "Server selection timeout: No available servers");
+        let reset = "I/O error: Connection reset by peer (os error 104), labels: {\"RetryableError\"}, source: None";
+        assert_eq!(why(&format!("{said}, Error: Kind: {reset} }} ] }}")), "Connection reset by peer (os error 104)");
+        assert_eq!(why(&format!("{said}, Error: something else }} ] }}")), "something else");
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use bson::error::Result;
 use bson::spec::BinarySubtype;
 use bson::{RawBsonRef, RawDocument};
 
 use crate::decimal;
+use crate::element::{Elements, Malformed};
 use crate::types::{DEEPEST, Kind, alias};
 
 /// A struct has no more fields; a document with more names is a map, and stays JSON.
 const MOST_FIELDS: usize = 200;
+/// What a value is called whose type cannot be used.
+const UNREADABLE: &str = "not UTF-8";
 
 /// What is known of a field, of an array's items, or of whole documents.
 #[derive(Debug, Default, Clone)]
@@ -35,12 +37,13 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Adds a document. Errors: it is not BSON.
-    pub(crate) fn document(&mut self, document: &RawDocument) -> Result<()> {
+    pub(crate) fn document(&mut self, document: &RawDocument) -> Result<(), Malformed> {
         self.times += 1;
         let mut names = HashSet::new();
-        for field in document.iter_elements() {
-            let field = field?;
-            let name = field.key().as_str();
+        let mut elements = Elements::of(document.as_bytes(), 0);
+        while let Some(element) = elements.next(b"")? {
+            // Nobody can ask for a name that is not UTF-8; it hides no other field.
+            let Ok(name) = str::from_utf8(element.name) else { continue };
             self.repeated |= !names.insert(name);
             let at = match self.places.get(name) {
                 Some(at) => *at,
@@ -50,9 +53,10 @@ impl Seen {
                     self.fields.len() - 1
                 }
             };
-            match field.value() {
-                Ok(value) => self.fields[at].1.value(value)?,
-                Err(_) => self.fields[at].1.count("not UTF-8"),
+            let seen = &mut self.fields[at].1;
+            match element.value(&mut None)? {
+                Ok(value) => seen.value(value)?,
+                Err(_) => seen.count(UNREADABLE),
             }
         }
         Ok(())
@@ -63,7 +67,7 @@ impl Seen {
         *self.types.entry(name).or_default() += 1;
     }
 
-    fn value(&mut self, value: RawBsonRef<'_>) -> Result<()> {
+    fn value(&mut self, value: RawBsonRef<'_>) -> Result<(), Malformed> {
         match value {
             RawBsonRef::Document(document) => {
                 *self.types.entry("object").or_default() += 1;
@@ -72,8 +76,12 @@ impl Seen {
             RawBsonRef::Array(array) => {
                 self.count("array");
                 let items = self.items.get_or_insert_default();
-                for item in array {
-                    items.value(item?)?;
+                let mut elements = Elements::of(array.as_bytes(), 0);
+                while let Some(item) = elements.next(b"")? {
+                    match item.value(&mut None)? {
+                        Ok(item) => items.value(item)?,
+                        Err(_) => items.count(UNREADABLE),
+                    }
                 }
                 return Ok(());
             }

@@ -48,7 +48,8 @@ pub(crate) async fn read(
     let counters = context.counters;
     let fetch = Fetch { client, collection, collation, place, counters: Arc::clone(&counters), sender };
     tokio::spawn(fetch.run(request, at, stored));
-    let rows = Rows { fetched, decoding, counters, batch: None, ready: VecDeque::new(), ended: false };
+    let table = scan.table.to_string();
+    let rows = Rows { fetched, decoding, counters, table, batch: None, ready: VecDeque::new(), ended: false };
     Ok(stream::try_unfold(rows, |mut rows| async move { Ok(rows.next().await?.map(|batch| (batch, rows))) }).boxed())
 }
 
@@ -57,6 +58,8 @@ struct Rows {
     fetched: Receiver<Result<Fetched>>,
     decoding: Decoding,
     counters: Arc<ReadCounters>,
+    /// For errors.
+    table: String,
     /// What is decoded now, and how many bytes of its documents are.
     batch: Option<(RawBatch, usize)>,
     ready: VecDeque<RecordBatch>,
@@ -92,7 +95,10 @@ impl Rows {
 
     /// Decodes until rows are ready, or to the end of the batch.
     fn decode(&mut self, batch: RawBatch, passed: usize) -> Result<()> {
-        let odd = |cause: &str| Error::new(ErrorKind::BadData, format!("MongoDB sent what is no batch: {cause}"));
+        let odd = |cause: &str| {
+            let text = format!("MongoDB sent what is no batch of table \"{}\": {cause}", self.table);
+            Error::new(ErrorKind::BadData, text)
+        };
         let documents = batch.doc_slices().map_err(|cause| odd(&cause.to_string()))?.as_bytes();
         let mut elements = Elements::of(documents, passed);
         let left = elements.left();

@@ -87,7 +87,7 @@ pub(crate) async fn look(seen: &mut Seen, mut batches: RawBatchCursor, most: u32
     {
         for item in batch.doc_slices()? {
             if let RawBsonRef::Document(document) = item? {
-                seen.document(document)?;
+                seen.document(document).map_err(mongodb::error::Error::custom)?;
             }
         }
     }

@@ -1,7 +1,5 @@
 //! What goes wrong: logins, addresses, collections that change while they are read, readers that go away.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, doc};
@@ -9,6 +7,7 @@ use connector_spi::{Connector, ErrorKind, Options};
 use futures::StreamExt;
 
 use crate::fixture::{context, fixture, open};
+use crate::proxy;
 
 #[tokio::test]
 async fn an_address_where_nobody_answers_is_an_error_within_seconds() {
@@ -20,38 +19,6 @@ async fn an_address_where_nobody_answers_is_an_error_within_seconds() {
     assert!(start.elapsed() < Duration::from_secs(12));
 }
 
-/// The address of a server that is the other one, but for random documents: who asks for those waits.
-fn without_random_documents(server: SocketAddr) -> SocketAddr {
-    fn message(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-        let mut length = [0; 4];
-        from.read_exact(&mut length)?;
-        let mut message = length.to_vec();
-        message.resize(i32::from_le_bytes(length) as usize, 0);
-        from.read_exact(&mut message[4..])?;
-        Ok(message)
-    }
-    fn serve(mut client: TcpStream, server: SocketAddr) -> std::io::Result<()> {
-        let mut server = TcpStream::connect(server)?;
-        loop {
-            let asked = message(&mut client)?;
-            if asked.windows(7).any(|bytes| bytes == b"$sample") {
-                continue;
-            }
-            server.write_all(&asked)?;
-            let answer = message(&mut server)?;
-            client.write_all(&answer)?;
-        }
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            std::thread::spawn(move || serve(client, server).ok());
-        }
-    });
-    address
-}
-
 #[tokio::test]
 async fn where_random_documents_take_too_long_the_first_decide_and_one_cursor_reads() {
     let Some(fixture) = fixture("unsampled").await else { return };
@@ -60,9 +27,8 @@ async fn where_random_documents_take_too_long_the_first_decide_and_one_cursor_re
         false => doc! { "_id": n, "pad": "x".repeat(100), "late": n },
     };
     fixture.fill("t", (0..300).map(document).collect()).await;
-    let options = mongodb::options::ClientOptions::parse(&fixture.url).await.expect("a url");
-    let server: SocketAddr = options.hosts[0].to_string().parse().expect("an address of digits");
-    let url = format!("mongodb://{}/?directConnection=true", without_random_documents(server));
+    // Who asks for random documents waits.
+    let url = proxy::between(&fixture.url, |asked| !proxy::holds(asked, b"$sample"), |_| {}).await;
     let slow = open(&url, &[("schema_sample", 60.into())]);
     let described = async {
         let scan = crate::fixture::scan(&*slow, fixture.name("t")).await;
@@ -217,4 +183,31 @@ async fn a_misspelt_option_of_the_url_is_named() {
     let error = connector_mongodb::Mongodb.open("m", &options).expect_err("refused");
     assert_eq!(error.message(), "option \"url\" has the parameter \"replicasett\", which MongoDB does not know");
     assert_eq!(error.hint_text(), Some("Did you mean \"replicaSet\"?"));
+}
+
+#[test]
+fn a_misspelt_option_of_the_catalog_is_named() {
+    let open = |pairs: serde_json::Value| {
+        let serde_json::Value::Object(pairs) = pairs else { panic!("no options") };
+        let options = Options::check(connector_mongodb::Mongodb.options(), pairs.into_iter().collect())?;
+        connector_mongodb::Mongodb.open("m", &options).map(drop)
+    };
+    let url = "mongodb://u:sentinel@h";
+    let error = open(serde_json::json!({"url": url, "databse": "x"})).expect_err("refused");
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "unknown option \"databse\""));
+    assert_eq!(error.hint_text(), Some("Did you mean \"database\"?"));
+    let of = |table: serde_json::Value| open(serde_json::json!({"url": url, "tables": [table]})).expect_err("refused");
+    for (table, named) in [
+        (serde_json::json!({"colection": "c", "columns": []}), "unknown field `colection`"),
+        (serde_json::json!({"collection": "c"}), "missing field `columns`"),
+        (serde_json::json!({"collection": "c", "columns": [{"name": "a", "typ": "date"}]}), "unknown field `typ`"),
+        (serde_json::json!({"collection": "c", "columns": [{"name": "a"}]}), "missing field `type`"),
+        (serde_json::json!({"collection": "c", "columns": [{"name": "a", "type": "daet"}]}), "\"daet\""),
+        (serde_json::json!({"collection": 1, "columns": []}), "invalid type"),
+    ] {
+        let error = of(table);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains(named) && error.hint_text().is_some(), "{error:?}");
+        assert!(!format!("{error:?}").contains("sentinel"), "{error:?}");
+    }
 }

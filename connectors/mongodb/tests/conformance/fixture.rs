@@ -1,6 +1,7 @@
 //! A database on the server, and reads of its collections.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
@@ -18,18 +19,36 @@ pub struct Fixture {
     pub source: Arc<dyn Source>,
 }
 
-/// The database `name`, empty; `None` (and a line that says so) where there is no server.
+/// What `servers/up` says of its servers; `None` (and a line that says so) where it did not run.
+pub fn said(variable: &str) -> Option<String> {
+    let value = std::env::var(variable).ok();
+    if value.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{variable} is not set, and this is CI");
+        println!("ignored: {variable} is not set: eval \"$(sql-tests/servers/up)\"");
+    }
+    value
+}
+
+/// The database `name`, empty; `None` where there is no server.
 pub async fn fixture(name: &str) -> Option<Fixture> {
-    let Ok(url) = std::env::var("TRIBUTARY_TEST_MONGODB_URL") else {
-        assert!(std::env::var_os("CI").is_none(), "TRIBUTARY_TEST_MONGODB_URL is not set, and this is CI");
-        println!("ignored: TRIBUTARY_TEST_MONGODB_URL is not set");
-        return None;
-    };
-    let client = Client::with_uri_str(&url).await.expect("a client");
-    let database = client.database(&format!("conformance_{name}"));
-    database.drop().await.expect("dropped");
-    let source = open(&url, &[]);
-    Some(Fixture { url, client, database, source })
+    Some(Fixture::at(said("TRIBUTARY_TEST_MONGODB_URL")?, name).await)
+}
+
+/// Where a server is that a url of digits names.
+pub async fn address(url: &str) -> SocketAddr {
+    let options = mongodb::options::ClientOptions::parse(url).await.expect("a url");
+    options.hosts[0].to_string().parse().expect("an address of digits")
+}
+
+impl Fixture {
+    /// The database `name` of a server, empty.
+    pub async fn at(url: String, name: &str) -> Self {
+        let client = Client::with_uri_str(&url).await.expect("a client");
+        let database = client.database(&format!("conformance_{name}"));
+        database.drop().await.expect("dropped");
+        let source = open(&url, &[]);
+        Self { url, client, database, source }
+    }
 }
 
 /// A source as the engine opens it; samples are never kept, and small collections are read in several pieces.
