@@ -136,7 +136,11 @@ pub async fn table_provider(
 }
 
 async fn missing(source: &dyn Source, catalog: &str, name: &TableName) -> Error {
-    let entries = source.list().await.unwrap_or_default();
+    // Where nothing can be listed, no more is known than that the table is not there.
+    let Ok(entries) = source.list().await else {
+        let text = format!("table \"{catalog}.{}.{}\" does not exist", name.schema, name.table);
+        return Error::not_found(text).with("name", &name.table);
+    };
     let (what, near) = match entries.iter().find(|schema| schema.name == name.schema) {
         None => (
             format!("schema \"{catalog}.{}\" does not exist", name.schema),
