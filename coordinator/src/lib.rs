@@ -229,11 +229,14 @@ impl Coordinator {
             .with_optimizer_rules(logical)
             .with_optimizer_rule(Arc::new(optimizer::unique_name::UniqueName))
             .with_physical_optimizer_rules(rules);
-        register(builder, &self.0.catalogs, &self.0.channels, settings)
+        let mut state = register(builder, &self.0.catalogs, &self.0.channels, settings)
             .with_distributed_planner()
             .with_distributed_worker_resolver(crew.clone())
             .with_distributed_route_tasks_handler(crew.clone())
-            .build()
+            .build();
+        // The time of now().
+        state.mark_start_execution();
+        state
     }
 }
 
