@@ -2,7 +2,8 @@
 //!
 //! A number with an exponent is a double, as in the SQL standard; one with a point alone is an exact decimal. A
 //! timestamp without a precision has microseconds, as in Postgres and DuckDB: nanoseconds, which reach from 1677 to 2262
-//! only, are `TIMESTAMP(9)`, or a literal that has them. So has a literal of a time.
+//! only, are `TIMESTAMP(9)`, or a literal that has them. So has a literal of a time. A timestamp that names its zone is a
+//! point in time.
 
 use std::ops::ControlFlow;
 
@@ -34,6 +35,11 @@ impl VisitorMut for Settle {
                 let fraction = text.rsplit_once('.').map_or("", |(_, fraction)| fraction);
                 let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
                 precise(data_type, if digits > 6 { 9 } else { 6 });
+                if let DataType::Timestamp(_, zone @ TimezoneInfo::None) = data_type
+                    && names_zone(&value.value)
+                {
+                    *zone = TimezoneInfo::WithTimeZone;
+                }
                 if matches!(data_type, DataType::Time(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone))
                     && digits <= 6
                     && let Value::SingleQuotedString(time) = &value.value
@@ -73,6 +79,13 @@ fn precise(data_type: &mut DataType, default: u64) {
             more => more,
         });
     }
+}
+
+/// Whether there is more than a clock behind a day.
+fn names_zone(value: &Value) -> bool {
+    let Value::SingleQuotedString(text) = value else { return false };
+    let clock = |c: char| c.is_ascii_digit() || c == ':' || c == '.';
+    text.trim_end().split_once(':').is_some_and(|(_, rest)| !rest.chars().all(clock))
 }
 
 fn double(text: &str) -> Result<Expr> {
@@ -116,6 +129,11 @@ mod tests {
         for (sql, wanted) in [
             ("SELECT TIMESTAMP '0001-01-01 00:00:00'", "SELECT TIMESTAMP(6) '0001-01-01 00:00:00'"),
             ("SELECT TIMESTAMP '2020-01-01 00:00:00.123456789'", "SELECT TIMESTAMP(9) '2020-01-01 00:00:00.123456789'"),
+            ("SELECT TIMESTAMP '2020-01-01 00:00:00.5 '", "SELECT TIMESTAMP(6) '2020-01-01 00:00:00.5 '"),
+            (
+                "SELECT TIMESTAMP '2020-01-01 00:00:00-02:00'",
+                "SELECT TIMESTAMP(6) WITH TIME ZONE '2020-01-01 00:00:00-02:00'",
+            ),
             ("SELECT TIME '12:00:00'", "SELECT arrow_cast('12:00:00', 'Time64(Microsecond)')"),
             ("SELECT CAST(x AS TIMESTAMP WITH TIME ZONE)", "SELECT CAST(x AS TIMESTAMP(6) WITH TIME ZONE)"),
             ("SELECT x::TIMESTAMP(2), CAST(y AS TIMESTAMP(9))", "SELECT x::TIMESTAMP(3), CAST(y AS TIMESTAMP(9))"),

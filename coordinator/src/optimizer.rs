@@ -3,5 +3,7 @@
 pub(crate) mod comparable;
 pub(crate) mod filter_guard;
 pub(crate) mod nested_order;
+mod pattern;
 pub(crate) mod precision;
 pub(crate) mod unique_name;
+mod zone;

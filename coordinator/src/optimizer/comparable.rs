@@ -2,7 +2,8 @@
 //!
 //! A number with a point is a decimal literal here, and DataFusion 55 compares a float with a decimal as decimals:
 //! that fails for NaN and the infinities, rounds the column's values, and keeps the filter from the source. Postgres,
-//! Trino and DuckDB convert the decimal. Times of different units it does not compare at all.
+//! Trino and DuckDB convert the decimal. Times of different units it does not compare at all. Points in time are read in
+//! the session's zone on the way, and patterns with an escape character of their own rewritten.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
@@ -14,6 +15,8 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::{pattern, zone};
+
 /// The rule; it must come before DataFusion's type coercion.
 #[derive(Debug, Default)]
 pub(crate) struct Comparable;
@@ -23,14 +26,15 @@ impl AnalyzerRule for Comparable {
         "comparable"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let session = config.execution.time_zone.as_deref().unwrap_or("UTC");
         let analyzed = plan.transform_up_with_subqueries(|plan| {
             let schema = merge_schema(&plan.inputs());
             let names = NamePreserver::new(&plan);
             let plan = match plan {
                 LogicalPlan::Join(mut join) => {
                     for (left, right) in &mut join.on {
-                        both(left, right, &schema)?;
+                        both(left, right, View { schema: &schema, session })?;
                     }
                     LogicalPlan::Join(join)
                 }
@@ -38,7 +42,7 @@ impl AnalyzerRule for Comparable {
             };
             plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let expr = expr.transform_up(|expr| compared(expr, &schema))?;
+                let expr = expr.transform_up(|expr| compared(expr, View { schema: &schema, session }))?;
                 Ok(expr.update_data(|expr| name.restore(expr)))
             })
         });
@@ -46,29 +50,39 @@ impl AnalyzerRule for Comparable {
     }
 }
 
-fn compared(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+#[derive(Clone, Copy)]
+struct View<'a> {
+    schema: &'a DFSchema,
+    session: &'a str,
+}
+
+fn compared(expr: Expr, view: View<'_>) -> Result<Transformed<Expr>> {
     Ok(match expr {
         Expr::BinaryExpr(BinaryExpr { mut left, op, mut right }) if op.supports_propagation() => {
-            let changed = both(&mut left, &mut right, schema)?;
+            let changed = both(&mut left, &mut right, view)?;
             Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), changed)
         }
         Expr::Between(Between { mut expr, negated, mut low, mut high }) => {
-            let changed = all(&mut expr, &mut [&mut *low, &mut *high], schema)?;
+            let changed = all(&mut expr, &mut [&mut *low, &mut *high], view)?;
             Transformed::new_transformed(Expr::Between(Between { expr, negated, low, high }), changed)
         }
         Expr::InList(InList { mut expr, mut list, negated }) => {
-            let changed = all(&mut expr, &mut list.iter_mut().collect::<Vec<_>>(), schema)?;
+            let changed = all(&mut expr, &mut list.iter_mut().collect::<Vec<_>>(), view)?;
             Transformed::new_transformed(Expr::InList(InList { expr, list, negated }), changed)
         }
-        expr => Transformed::no(expr),
+        expr @ Expr::Like(_) => pattern::backslashed(expr),
+        expr => zone::local(expr, view.schema, view.session)?,
     })
 }
 
 /// Casts what is not of the type in which the two are compared.
-fn both(left: &mut Expr, right: &mut Expr, schema: &DFSchema) -> Result<bool> {
+fn both(left: &mut Expr, right: &mut Expr, view: View<'_>) -> Result<bool> {
+    let schema = view.schema;
     // What has no type here gets its error from the type coercion.
     let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else { return Ok(false) };
-    let Some(wanted) = compared_as(&left_type, &right_type) else { return Ok(false) };
+    let Some(wanted) = compared_as(&left_type, &right_type) else {
+        return zone::both(left, right, schema, view.session);
+    };
     for (side, data_type) in [(left, left_type), (right, right_type)] {
         if data_type != wanted {
             *side = std::mem::take(side).cast_to(&wanted, schema)?;
@@ -90,12 +104,12 @@ fn compared_as(left: &DataType, right: &DataType) -> Option<DataType> {
 }
 
 /// One value against several, of which any may decide the type.
-fn all(expr: &mut Expr, others: &mut [&mut Expr], schema: &DFSchema) -> Result<bool> {
+fn all(expr: &mut Expr, others: &mut [&mut Expr], view: View<'_>) -> Result<bool> {
     let mut changed = false;
     // The second round is for those before the one that decided.
     for _ in 0..2 {
         for other in others.iter_mut() {
-            changed |= both(expr, other, schema)?;
+            changed |= both(expr, other, view)?;
         }
     }
     Ok(changed)
