@@ -32,27 +32,44 @@ pub fn schema(name: &str) -> String {
     format!("case_{}", name.chars().map(safe).collect::<String>())
 }
 
-/// Runs one file against a server. `label` is what `skipif` and `onlyif` see beside `tributary`.
-pub async fn run(path: &Path, name: &str, address: &str, label: &str) -> Result<()> {
-    let schema = schema(name);
-    let mut setup = Client::connect(address).await?;
-    setup
-        .update(&format!("CREATE SCHEMA IF NOT EXISTS memory.{schema}"))
-        .await
-        .context("could not make the case's schema")?;
-    let mut runner = Runner::new(|| async {
-        let mut client = Client::connect(address).await?;
-        client.update(&format!("USE memory.{schema}")).await?;
-        Ok(client)
-    });
-    runner.with_column_validator(kinds_match);
-    runner.add_label("tributary");
-    runner.add_label(label);
-    let records: Vec<Record<_>> = sqllogictest::parse_file(path).map_err(|error| anyhow!("{error}"))?;
-    let checks =
-        records.iter().filter(|record| matches!(record, Record::Query { .. } | Record::Statement { .. })).count();
-    anyhow::ensure!(checks > 0, "the file holds no statement");
-    let result = runner.run_multi_async(records).await;
-    runner.shutdown_async().await;
-    result.map_err(|error| anyhow!("{}", error.display(false)))
+/// One file to run.
+pub struct Run {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What its schema is named after; another one for each run at a time.
+    pub name: String,
+    /// What `skipif` and `onlyif` see beside `tributary`.
+    pub labels: Vec<&'static str>,
+    /// Statements that each session starts with.
+    pub start: Vec<String>,
+}
+
+impl Run {
+    /// Runs the file against a server.
+    pub async fn over(&self, address: &str) -> Result<()> {
+        let schema = schema(&self.name);
+        let mut setup = Client::connect(address).await?;
+        setup
+            .update(&format!("CREATE SCHEMA IF NOT EXISTS memory.{schema}"))
+            .await
+            .context("could not make the case's schema")?;
+        let mut runner = Runner::new(|| async {
+            let mut client = Client::connect(address).await?;
+            client.update(&format!("USE memory.{schema}")).await?;
+            for statement in &self.start {
+                client.update(statement).await?;
+            }
+            Ok(client)
+        });
+        runner.with_column_validator(kinds_match);
+        runner.add_label("tributary");
+        self.labels.iter().for_each(|label| runner.add_label(label));
+        let records: Vec<Record<_>> = sqllogictest::parse_file(&self.path).map_err(|error| anyhow!("{error}"))?;
+        let checks =
+            records.iter().filter(|record| matches!(record, Record::Query { .. } | Record::Statement { .. })).count();
+        anyhow::ensure!(checks > 0, "the file holds no statement");
+        let result = runner.run_multi_async(records).await;
+        runner.shutdown_async().await;
+        result.map_err(|error| anyhow!("{}", error.display(false)))
+    }
 }

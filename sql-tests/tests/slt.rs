@@ -1,18 +1,22 @@
 //! Every case, once on a server alone and once on three workers that share even tiny data: a named test each.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use sql_tests::case;
+use sql_tests::case::{self, Run};
 use sql_tests::cluster::{Cluster, Plan, root};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
 /// Cases under these folders need the servers of `servers/up`.
-const NEED_SERVERS: [&str; 5] =
-    ["federation/", "connectors/mongodb/", "connectors/postgres/", "connectors/s3/", "errors/server/"];
+const NEED_SERVERS: [&str; 6] =
+    ["federation/", "connectors/mongodb/", "connectors/postgres/", "connectors/s3/", "errors/server/", "traps/"];
+/// Cases under this folder run over the same tables in each source, with and without its help.
+const TRAPS: &str = "traps/";
+/// A label for `skipif` and `onlyif`, and the schema with the tables of `etc/trap.sql`.
+const SOURCES: [(&str, &str); 2] = [("postgres", "pg.trap"), ("mongodb", "mongo_trap.trap")];
+const PUSHDOWN: [&str; 2] = ["exact", "none"];
 
 /// One of the two shapes; started by the first case that needs it.
 struct Shape {
@@ -57,7 +61,16 @@ fn main() -> Result<()> {
         for path in case::find(&folder)? {
             let name = path.strip_prefix(&folder)?.with_extension("").display().to_string();
             let need = !servers && NEED_SERVERS.iter().any(|folder| name.starts_with(folder));
-            trials.push(trial(Arc::clone(shape), Arc::clone(&runtime), path, name, need, strict));
+            let mut push = |run: Run| trials.push(trial(Arc::clone(shape), Arc::clone(&runtime), run, need, strict));
+            if !name.starts_with(TRAPS) {
+                push(Run { path, name, labels: vec![shape.label], start: Vec::new() });
+                continue;
+            }
+            for ((source, schema), pushdown) in SOURCES.into_iter().flat_map(|of| PUSHDOWN.map(|mode| (of, mode))) {
+                let start = vec![format!("USE {schema}"), format!("SET pushdown = {pushdown}")];
+                let name = format!("{name}::{source}::{pushdown}");
+                push(Run { path: path.clone(), name, labels: vec![shape.label, source], start });
+            }
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -68,8 +81,8 @@ fn main() -> Result<()> {
     conclusion.exit()
 }
 
-fn trial(shape: Arc<Shape>, runtime: Arc<Runtime>, path: PathBuf, name: String, need: bool, strict: bool) -> Trial {
-    Trial::ignorable_test(format!("{}::{name}", shape.label), move || {
+fn trial(shape: Arc<Shape>, runtime: Arc<Runtime>, run: Run, need: bool, strict: bool) -> Trial {
+    Trial::ignorable_test(format!("{}::{}", shape.label, run.name), move || {
         let why = "needs the servers: eval \"$(sql-tests/servers/up)\"";
         match (need, strict) {
             (true, true) => return Err(Failed::from(why)),
@@ -78,7 +91,7 @@ fn trial(shape: Arc<Shape>, runtime: Arc<Runtime>, path: PathBuf, name: String, 
         }
         let work = async {
             let address = shape.address().await?;
-            case::run(&path, &name, &address, shape.label).await.with_context(|| path.display().to_string())
+            run.over(&address).await.with_context(|| run.path.display().to_string())
         };
         runtime.block_on(work).map_err(|error| Failed::from(format!("{error:#}")))?;
         Ok(Completion::Completed)
