@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_spi::{Error, ErrorKind, Refusal, RefusalCode, Result, Scan, Split, Splits};
+use futures::future;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
-use crate::error::{is_crowded, running};
+use crate::error::{is_crowded, lost, running};
 use crate::metadata::Facts;
 use crate::passthrough;
 use crate::pool::{Lease, Pool, begin_read, begin_snapshot};
@@ -29,13 +31,14 @@ const RANGES_SINCE: i32 = 140_000;
 
 /// The snapshot, and one row a table that holds rows: the table itself, or the leaves of a partitioned one.
 /// A leaf that the user may not read, or that filters rows by itself, is read by its parent alone; so is a table with
-/// children that are no partitions.
+/// children that are no partitions. What was emptied or written anew after the snapshot was taken would be empty in it.
 const RELATIONS: &str = "
 SELECT (SELECT pg_catalog.pg_export_snapshot()), pg_catalog.current_setting('server_version_num')::int4,
   n.nspname::text, l.relname::text,
   (pg_catalog.pg_relation_size(l.oid) / pg_catalog.current_setting('block_size')::int8)::int8,
   coalesce(a.amname = 'heap', false),
-  c.relkind = 'p' AND (c.relrowsecurity OR l.relrowsecurity OR NOT pg_catalog.has_table_privilege(l.oid, 'SELECT')),
+  c.relkind = 'p' AND (c.relrowsecurity OR l.relrowsecurity OR NOT pg_catalog.has_table_privilege(l.oid, 'SELECT'))
+    OR l.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(l.oid),
   pg_catalog.current_setting('block_size')::int8,
   pg_catalog.current_setting('max_parallel_workers_per_gather')::int4
 FROM pg_catalog.pg_class c
@@ -291,8 +294,24 @@ async fn hold(pool: &Arc<Pool>, scan: &Scan) -> Result<Hold> {
     let Some(mut lease) = free(pool).await? else { return Ok(Hold::None) };
     let place = pool.place(Some(scan.table.to_string()));
     let names: [(&(dyn ToSql + Sync), Type); 2] = [(&scan.table.schema, Type::TEXT), (&scan.table.table, Type::TEXT)];
-    let (begin, ask) = (begin_snapshot(None), async |client: &Client| client.query_typed(RELATIONS, &names).await);
+    // Its lock is held as long as the snapshot, so that nobody empties the table or makes it anew before it is read.
+    let lock = format!("SELECT FROM {} LIMIT 0", Part::default().name(scan));
+    let begin = begin_snapshot(None);
+    let ask = async |client: &Client| {
+        let (locked, rows) = future::join(client.batch_execute(&lock), client.query_typed(RELATIONS, &names)).await;
+        Ok(locked.map(|()| rows))
+    };
     let answer = timeout(ANSWER, lease.transact(&begin, ask)).await.map_err(|_| pool.late(ANSWER))??;
+    let answer = match answer {
+        Ok(Ok(rows)) => rows,
+        // Its reader says best why it cannot be read.
+        Ok(Err(error)) if !lost(&error) && error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            lease.finish().await;
+            return Ok(Hold::None);
+        }
+        Ok(Err(error)) => return Err(lease.failed(&error, &place).await),
+        Err(error) => Err(error),
+    };
     let rows = match answer {
         Ok(rows) => rows,
         Err(error) => {

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::fault::ENDLESS;
-use crate::fixture::{context, fixture, open, read, scan, shown};
+use crate::fixture::{connect, context, fixture, open, read, scan, shown};
 use crate::split::read_all;
 
 /// An address that leads to the server of another one, until it is cut off.
@@ -126,4 +126,36 @@ async fn a_table_that_is_dropped_while_it_is_read_is_read_to_its_end() {
         error.message().starts_with("table \"pg.conformance_dropped.t\" changed since it was planned: "),
         "{error:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_not_emptied_or_made_anew_between_its_snapshot_and_its_readers() {
+    let Some(fixture) = fixture("emptied").await else { return };
+    let changes = [
+        "TRUNCATE t",
+        "ALTER TABLE t ALTER v TYPE int8",
+        "DROP TABLE t; CREATE TABLE t AS SELECT i AS id, i AS v FROM generate_series(1, 5) i",
+        "TRUNCATE leaf",
+    ];
+    for (change, table) in changes.into_iter().zip(["t", "t", "t", "parted"]) {
+        fixture
+            .run(
+                "DROP TABLE IF EXISTS t, parted; CREATE TABLE t AS SELECT i AS id, i AS v FROM generate_series(1, 20000) i;
+                 CREATE TABLE parted (id int4, v int4) PARTITION BY RANGE (id);
+                 CREATE TABLE leaf PARTITION OF parted DEFAULT; INSERT INTO parted SELECT * FROM t; ANALYZE t, parted",
+            )
+            .await;
+        let scan = fixture.scan(table).await;
+        let cut = fixture.source.splits(&scan, 4).await.expect("splits");
+        assert!(cut.splits.len() > 1, "{change}");
+        let admin = connect(&fixture.url.parse().expect("a url")).await;
+        let sql = format!("SET search_path = {}; {change}", fixture.schema);
+        let mut changing = tokio::spawn(async move { admin.batch_execute(&sql).await });
+        // In the snapshot it would be empty: it waits for the query's end.
+        assert!(tokio::time::timeout(Duration::from_millis(300), &mut changing).await.is_err(), "{change}");
+        drop(cut.guard);
+        changing.await.expect("a task").expect("changed");
+        let error = read_all(&fixture.source, &scan, &cut.splits).await.expect_err("the snapshot is gone");
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound), "{change}: {error:?}");
+    }
 }
