@@ -246,26 +246,50 @@ async fn size(
     Ok((number("count"), number("size")))
 }
 
-/// The fields that indexes begin with, where an index serves every value.
+/// The fields that indexes begin with, where an index serves every value and none of its values is an array.
 async fn indexed(
     deployment: &Deployment,
     name: &TableName,
     collection: &Collection<RawDocumentBuf>,
 ) -> Result<Vec<String>> {
     let database = deployment.client().await?.database(&name.schema);
-    let command = doc! { "listIndexes": collection.name() };
-    let indexes = deployment
+    let table = collection.name().to_owned();
+    deployment
         .ask(Some(name), async move {
+            let command = doc! { "listIndexes": &table };
             let listed = async { database.run_cursor_command(command).await?.try_collect::<Vec<Document>>().await };
+            let mut fields = Vec::new();
             // A user may read a collection without the right to list its indexes.
-            Ok(listed.await.unwrap_or_default())
+            for index in listed.await.unwrap_or_default() {
+                let Some(field) = leading(&index) else { continue };
+                let hint = index.get("name").cloned().unwrap_or(Bson::Null);
+                let find = doc! { "find": &table, "filter": {}, "hint": hint };
+                let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
+                if field == "_id" || database.run_command(explain).await.is_ok_and(|plan| !may_hold_arrays(&plan)) {
+                    fields.push(field);
+                }
+            }
+            Ok(fields)
         })
-        .await?;
-    let leading = |index: &Document| {
-        let odd =
-            ["sparse", "partialFilterExpression", "collation", "hidden"].iter().any(|key| index.contains_key(*key));
-        let (field, direction) = index.get_document("key").ok()?.iter().next()?;
-        (!odd && matches!(direction, Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_))).then(|| field.clone())
-    };
-    Ok(indexes.iter().filter_map(leading).collect())
+        .await
+}
+
+fn leading(index: &Document) -> Option<String> {
+    let odd = ["sparse", "partialFilterExpression", "collation", "hidden"].iter().any(|key| index.contains_key(*key));
+    let (field, direction) = index.get_document("key").ok()?.iter().next()?;
+    (!odd && matches!(direction, Bson::Int32(_) | Bson::Int64(_) | Bson::Double(_))).then(|| field.clone())
+}
+
+/// Whether a plan that reads an index does not say that there are no arrays in it.
+fn may_hold_arrays(plan: &Document) -> bool {
+    let plan = plan.get_document("queryPlanner").and_then(|planner| planner.get_document("winningPlan"));
+    let mut stage = plan.ok();
+    while let Some(here) = stage {
+        if let Ok(multikey) = here.get_bool("isMultiKey") {
+            return multikey;
+        }
+        // Newer servers have the plan of another engine beside it.
+        stage = here.get_document("inputStage").or_else(|_| here.get_document("queryPlan")).ok();
+    }
+    true
 }

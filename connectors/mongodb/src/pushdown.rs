@@ -50,7 +50,7 @@ pub(crate) fn absorb(scan: &Scan, op: &Op) -> Absorbed {
         Op::Filter(Predicate::In { values, .. }) if is_costly(&facts, values.len()) => {
             Absorbed::No(Refusal::new(RefusalCode::Cost, "the list is long for the number of documents"))
         }
-        Op::Filter(predicate) => match sent(&scan.columns, facts.lenient, predicate) {
+        Op::Filter(predicate) => match sent(&scan.columns, &facts, predicate) {
             Err(reason) => Absorbed::No(reason),
             Ok(taken) if size(&taken.form) > LONGEST_BYTES => Absorbed::No(TOO_LARGE),
             Ok(Taken { kept, exact: true, .. }) if !facts.lenient => Absorbed::Exact(scan.with_filter(kept)),
@@ -102,7 +102,7 @@ pub(crate) fn is_ordered(kind: &Kind) -> bool {
 }
 
 /// The filter of a predicate, and what it proves. The only place that decides: what `absorb` takes over is what is sent.
-pub(crate) fn sent(columns: &[Column], lenient: bool, predicate: &Predicate) -> Result<Taken<Document>, Refusal> {
+pub(crate) fn sent(columns: &[Column], facts: &Facts, predicate: &Predicate) -> Result<Taken<Document>, Refusal> {
     let connect = |connective, parts: Vec<Document>| match connective {
         Connective::And => all(parts),
         Connective::Or => doc! { "$or": parts },
@@ -111,10 +111,21 @@ pub(crate) fn sent(columns: &[Column], lenient: bool, predicate: &Predicate) -> 
     };
     let condition = |leaf: &Predicate| match leaf {
         // A value that does not fit is NULL here, and there it is one.
-        Predicate::Null { negated: false, .. } if lenient => Err(MISFITS),
-        leaf => condition(columns, leaf),
+        Predicate::Null { negated: false, .. } if facts.lenient => Err(MISFITS),
+        leaf => condition(columns, facts, leaf),
     };
     take(&inwards(predicate), &condition, &connect)
+}
+
+/// The same condition where the column's values are no arrays: it would hold for an array if it held for one of its items.
+/// What is filtered again is read, and such an array is an error then.
+fn of_values(address: &Address, path: &str, facts: &Facts, condition: Document) -> Document {
+    // No `_id` is an array, and an index knows whether one of its values is.
+    if path == "_id" || facts.indexed.iter().any(|indexed| indexed == path) {
+        return condition;
+    }
+    let no_array = |path: String| doc! { path: { "$not": { "$type": "array" } } };
+    all(std::iter::once(condition).chain(address.around().chain([path.to_owned()]).map(no_array)).collect())
 }
 
 /// What passes all of these: one document where no name is there twice, which every planner reads best, else `$and`.
@@ -141,37 +152,35 @@ pub(crate) fn all(parts: Vec<Document>) -> Document {
     }
 }
 
-/// Whether both are conditions, and no operator is in both: the later would take the place of the first.
+/// Whether both are conditions, and no operator is in both with two values: the later would take the place of the first.
 fn different_operators(one: &Document, other: &Document) -> bool {
     let operators = |document: &Document| !document.is_empty() && document.keys().all(|key| key.starts_with('$'));
-    operators(one) && operators(other) && other.keys().all(|key| !one.contains_key(key))
+    operators(one)
+        && operators(other)
+        && other.iter().all(|(key, value)| one.get(key).is_none_or(|known| known == value))
 }
 
 /// The filter of a condition on one column, and whether it is exact.
-fn condition(columns: &[Column], leaf: &Predicate) -> Result<(Document, bool), Refusal> {
-    let find = |at: usize| {
-        let address = columns.get(at).and_then(|column| Address::of(column).ok()).ok_or(UNTYPED)?;
-        Ok::<_, Refusal>((address.path()?, address.kind))
+fn condition(columns: &[Column], facts: &Facts, leaf: &Predicate) -> Result<(Document, bool), Refusal> {
+    let (Predicate::Compare { column, .. }
+    | Predicate::In { column, .. }
+    | Predicate::Null { column, .. }
+    | Predicate::Like { column, .. }) = leaf
+    else {
+        return Err(Refusal::new(RefusalCode::Source, "not known to the connector"));
     };
-    match leaf {
-        Predicate::Compare { column, op, value } => {
-            let (name, kind) = find(*column)?;
-            comparison(&name, &kind, *op, value)
-        }
-        Predicate::In { column, values, negated } => {
-            let (name, kind) = find(*column)?;
-            membership(&name, &kind, values, *negated)
-        }
-        Predicate::Null { column, negated } => {
-            let (name, kind) = find(*column)?;
-            Ok(null(&name, &kind, *negated))
-        }
-        Predicate::Like { column, .. } => {
-            let (name, kind) = find(*column)?;
-            like::condition(&name, &kind, leaf)
-        }
-        _ => Err(Refusal::new(RefusalCode::Source, "not known to the connector")),
-    }
+    let address = columns.get(*column).and_then(|column| Address::of(column).ok()).ok_or(UNTYPED)?;
+    let (name, kind) = (address.path()?, &address.kind);
+    let (form, exact) = match leaf {
+        Predicate::Compare { op, value, .. } => comparison(&name, kind, *op, value)?,
+        Predicate::In { values, negated, .. } => membership(&name, kind, values, *negated)?,
+        Predicate::Null { negated, .. } => null(&name, kind, *negated),
+        leaf => like::condition(&name, kind, leaf)?,
+    };
+    Ok(match exact && !facts.lenient {
+        true => (of_values(&address, &name, facts, form), true),
+        false => (form, exact),
+    })
 }
 
 /// A field that is missing is NULL as well.
@@ -183,7 +192,7 @@ fn null(name: &str, kind: &Kind, negated: bool) -> (Document, bool) {
             let there = doc! { name: { "$ne": Bson::Null } };
             (doc! { "$or": [there, { name: { "$type": ["array", "undefined"] } }] }, false)
         }
-        (_, false) => (doc! { name: Bson::Null }, true),
+        (_, false) => (doc! { name: { "$eq": Bson::Null } }, true),
         (_, true) => (doc! { name: { "$ne": Bson::Null } }, true),
     }
 }
@@ -281,6 +290,10 @@ mod tests {
                 r#"{ "$or": [{ "a": 1 }], "$and": [{ "$or": [{ "b": 1 }] }] }"#,
             ),
             (vec![doc! { "$expr": { "x": 1 } }], r#"{ "$expr": { "x": 1 } }"#),
+            (
+                vec![doc! { "a": { "$gt": 1, "$not": 2 } }, doc! { "a": { "$lt": 5, "$not": 2 } }],
+                r#"{ "a": { "$gt": 1, "$not": 2, "$lt": 5 } }"#,
+            ),
             (vec![], "{  }"),
         ];
         for (parts, wanted) in cases {

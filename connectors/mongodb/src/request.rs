@@ -49,7 +49,7 @@ impl Request {
         let facts = Facts::read(&scan.native);
         let mut filters = Vec::with_capacity(scan.filters.len() + 1);
         for predicate in &scan.filters {
-            let taken = sent(&scan.columns, facts.lenient, predicate).map_err(|refusal| {
+            let taken = sent(&scan.columns, &facts, predicate).map_err(|refusal| {
                 Error::internal(format!("a filter was taken over that MongoDB cannot apply: {}", refusal.text))
             })?;
             filters.push(taken.form);

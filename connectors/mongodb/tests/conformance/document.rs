@@ -284,6 +284,54 @@ async fn a_field_of_a_nested_document_is_read_and_filtered_by_itself() {
 }
 
 #[tokio::test]
+async fn an_array_where_the_column_has_none_passes_no_condition_that_is_not_looked_at_again() {
+    let Some(fixture) = fixture("late").await else { return };
+    let mut documents: Vec<Document> = (1..8_i64).map(|n| doc! { "_id": n, "a": n, "in": { "b": n } }).collect();
+    let odd = |id: i64, a: Bson, inside: Bson| doc! { "_id": id, "a": a, "in": inside };
+    documents.push(odd(8, vec![5_i64].into(), doc! { "b": [5_i64] }.into()));
+    documents.push(odd(
+        9,
+        Bson::from(vec![Bson::from(5_i64), "x".into(), Bson::Null]),
+        vec![doc! { "b": 5_i64 }].into(),
+    ));
+    let collection = fixture.fill("t", documents).await;
+    let columns = serde_json::json!([{"name": "_id", "type": "bigint"}, {"name": "a", "type": "bigint"}]);
+    let source = open(&fixture.url, &[("tables", serde_json::json!([{"collection": "t", "columns": columns}]))]);
+    for index in [false, true] {
+        if index {
+            let keys = mongodb::IndexModel::builder().keys(doc! { "a": 1 }).build();
+            collection.create_index(keys).await.expect("an index");
+        }
+        let whole = scan(&*source, fixture.name("t")).await;
+        let (id, a) = (at(&whole, "_id"), at(&whole, "a"));
+        let compare = |op, value| Predicate::Compare { column: a, op, value: Literal::Integer(value) };
+        let values = |negated| Predicate::In { column: a, values: [5, 7].map(Literal::Integer).into(), negated };
+        for (filter, wanted) in [
+            (compare(Comparison::Eq, 5), vec!["5"]),
+            (compare(Comparison::Gt, 4), vec!["5", "6", "7"]),
+            (compare(Comparison::NotEq, 3), vec!["1", "2", "4", "5", "6", "7"]),
+            (values(false), vec!["5", "7"]),
+            (values(true), vec!["1", "2", "3", "4", "6"]),
+            (Predicate::Null { column: a, negated: false }, vec![]),
+            (Predicate::Null { column: a, negated: true }, vec!["1", "2", "3", "4", "5", "6", "7"]),
+        ] {
+            let Absorbed::Exact(few) = source.absorb(&whole, &Op::Filter(filter.clone())) else { panic!("refused") };
+            let rows = read(&*source, &few.with_projection(vec![id])).await.expect("read");
+            assert_eq!(all(&rows, "_id"), wanted, "{filter:?}, an index: {index}");
+        }
+    }
+    // An index without arrays serves as it is.
+    collection.delete_many(doc! { "_id": { "$gte": 8_i64 } }).await.expect("deleted");
+    collection.drop_index("a_1").await.expect("dropped");
+    let keys = mongodb::IndexModel::builder().keys(doc! { "a": 1 }).build();
+    collection.create_index(keys).await.expect("an index");
+    let whole = scan(&*source, fixture.name("t")).await;
+    let equal = Predicate::Compare { column: at(&whole, "a"), op: Comparison::Eq, value: Literal::Integer(5) };
+    let text = fixture.source.remote_text(&filtered(&fixture, &whole, equal)).expect("a command");
+    assert!(text.contains(r#""filter":{"a":{"$eq":5}}"#), "{text}");
+}
+
+#[tokio::test]
 async fn every_other_type_is_shown_as_extended_json() {
     let Some(fixture) = fixture("types").await else { return };
     let regex = bson::Regex { pattern: "a.b".try_into().expect("text"), options: "i".try_into().expect("text") };
