@@ -147,7 +147,11 @@ impl Cells {
             Self::Float4(cells) => Arc::new(cells.finish()),
             Self::Float8(cells) | Self::Rounded(cells) => Arc::new(cells.finish()),
             Self::Numeric(cells, ..) => Arc::new(cells.finish()),
-            Self::Text(cells) | Self::Uuid(cells) => Arc::new(cells.finish()),
+            Self::Text(cells) | Self::Uuid(cells) => {
+                // The next batch is mostly as large, and then need not grow.
+                let next = StringBuilder::with_capacity(cells.offsets_slice().len(), cells.values_slice().len());
+                Arc::new(std::mem::replace(cells, next).finish())
+            }
             Self::Bytea(cells) => Arc::new(cells.finish()),
             Self::Date(cells) => Arc::new(cells.finish()),
             Self::Time(cells) => Arc::new(cells.finish()),
@@ -276,9 +280,10 @@ fn rounded(bytes: &[u8]) -> Result<f64, Misfit> {
     if value.is_infinite() { Err("is too large for a double") } else { Ok(value) }
 }
 
+const RANGE: Misfit = "does not fit the precision of its type";
+
 /// A numeric: digits of base 10,000 with the weight of the first, as a number of `scale` decimals.
 pub(crate) fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Misfit> {
-    const RANGE: Misfit = "does not fit the precision of its type";
     let mut bytes = bytes;
     let (count, weight, sign) = head(&mut bytes)?;
     let negative = match sign {
@@ -287,6 +292,50 @@ pub(crate) fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Mi
         0xC000 => return Err("is NaN, which a decimal here cannot be"),
         _ => return Err("is infinite, which a decimal here cannot be"),
     };
+    let value = match short(bytes, count, weight, scale) {
+        Some(value) => i128::from(value),
+        None => long(bytes, count, weight, scale)?,
+    };
+    let end = POWERS
+        .get(usize::from(precision))
+        .map_or_else(|| 10_i128.pow(u32::from(precision.min(38))), |end| i128::from(*end));
+    if value >= end {
+        return Err(RANGE);
+    }
+    Ok(if negative { -value } else { value })
+}
+
+/// The powers of ten that 64 bits hold.
+const POWERS: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
+/// The number, where 64 bits hold it and each step to it, as they do nearly always.
+fn short(bytes: &[u8], count: i32, weight: i32, scale: i8) -> Option<u64> {
+    let mut value = 0_u64;
+    if !(0..=4).contains(&count) {
+        return None;
+    }
+    let (digits, _) = bytes.as_chunks::<2>();
+    for digit in digits.get(..count as usize)? {
+        value = value * 10_000 + u64::from(u16::from_be_bytes(*digit));
+    }
+    // The last digit counts ones of this power of ten.
+    let power = 4 * (weight - count + 1) + i32::from(scale);
+    let ten = *POWERS.get(power.unsigned_abs() as usize)?;
+    match power >= 0 {
+        true => value.checked_mul(ten),
+        false => (value % ten == 0).then(|| value / ten),
+    }
+}
+
+fn long(mut bytes: &[u8], count: i32, weight: i32, scale: i8) -> Result<i128, Misfit> {
     let mut value: i128 = 0;
     for at in 0..count {
         let digit = i128::from(i16::from_be_bytes(*take(&mut bytes)?));
@@ -303,10 +352,7 @@ pub(crate) fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Mi
         };
         value = value.checked_add(part).ok_or(RANGE)?;
     }
-    if value >= 10_i128.pow(u32::from(precision.min(38))) {
-        return Err(RANGE);
-    }
-    Ok(if negative { -value } else { value })
+    Ok(value)
 }
 
 /// A list of one dimension; the number of its items.
@@ -351,6 +397,30 @@ mod tests {
         assert_eq!(decimal(&numeric(&[], 0, 0), 12, 2), Ok(0));
         let nines = [99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999];
         assert_eq!(decimal(&numeric(&nines, 9, 0), 38, 0), Ok(10_i128.pow(38) - 1));
+    }
+
+    #[test]
+    fn a_decimal_of_few_digits_is_what_one_of_many_is() {
+        let mut seed = 7_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        let mut both = 0;
+        for _ in 0..20_000 {
+            let digits: Vec<i16> = (0..random(6)).map(|_| [0, 1, 7800, 9999, 100, 10][random(6) as usize]).collect();
+            let (weight, scale) = (random(7) as i32 - 3, random(12) as i8);
+            let bytes: Vec<u8> = digits.iter().flat_map(|digit| digit.to_be_bytes()).collect();
+            let count = digits.len() as i32;
+            if let Some(value) = short(&bytes, count, weight, scale) {
+                assert_eq!(Ok(i128::from(value)), long(&bytes, count, weight, scale), "{digits:?} {weight} {scale}");
+                both += 1;
+            }
+        }
+        assert!(both > 5000, "{both}");
+        for cut in 0..6 {
+            assert!(decimal(&numeric(&[1, 2], 1, 0)[..6 + cut], 12, 2).is_err(), "{cut}");
+        }
     }
 
     #[test]

@@ -150,23 +150,31 @@ struct Reading {
 impl Reading {
     /// Reads until at least one batch is whole, or to the end.
     async fn step(mut self) -> Result<(Vec<RecordBatch>, Option<Self>)> {
+        // Each row comes by itself, and the counters are shared with the other readers.
+        let mut received = 0;
         loop {
             match self.copy.next().await {
                 Some(Ok(bytes)) => {
-                    self.context.counters.add_bytes(bytes.len());
+                    received += bytes.len();
                     let batches = self.decoder.push(&bytes)?;
-                    self.context.counters.add_misfits(self.decoder.take_misfits());
                     if !batches.is_empty() {
+                        self.count(received);
                         return Ok((batches, Some(self)));
                     }
                 }
                 Some(Err(error)) => return Err(self.lease.failed(&error, &self.place).await),
                 None => {
                     let last = self.decoder.end()?;
+                    self.count(received);
                     self.lease.finish().await;
                     return Ok((last.into_iter().collect(), None));
                 }
             }
         }
+    }
+
+    fn count(&mut self, received: usize) {
+        self.context.counters.add_bytes(received);
+        self.context.counters.add_misfits(self.decoder.take_misfits());
     }
 }
