@@ -12,7 +12,7 @@ use mongodb::options::Collation;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::client::{ANSWER, Deployment, simple};
+use crate::client::{ANSWER, Deployment, in_time, simple};
 use crate::types::Kind;
 use crate::{sample, schema};
 
@@ -178,7 +178,9 @@ pub(crate) async fn table(deployment: &Deployment, samples: &Samples, name: &Tab
     let options = entry.get_document("options").ok();
     let stored = kind == "collection";
     let collection = deployment.collection(name).await?;
-    let (rows, bytes) = if stored { size(deployment, name, &collection).await? } else { (None, None) };
+    // What is not known in time is not known.
+    let (rows, bytes) =
+        if stored { in_time(size(deployment, name, &collection).await)?.unwrap_or_default() } else { (None, None) };
     let mut facts = Facts {
         stored,
         collated: is_collated(&entry),
@@ -192,7 +194,7 @@ pub(crate) async fn table(deployment: &Deployment, samples: &Samples, name: &Tab
         facts.indexed = indexed(deployment, name, &collection).await?;
     }
     let seen = sample::take(deployment, name, &collection, &facts).await?;
-    facts.ordered_alone = seen.ordered_alone;
+    facts.ordered_alone = seen.alone.is_some();
     let validator = options
         .and_then(|options| options.get_document("validator").ok())
         .and_then(|validator| validator.get_document("$jsonSchema").ok());

@@ -12,11 +12,13 @@ use crate::metadata::Facts;
 
 /// The first and the last documents of a large collection are looked at beside random ones.
 const ENDS: u32 = 50;
+const NO_RANDOM: &str = "the first by _id: random documents took too long to find; ";
+const NO_ORDER: &str = "the first that came: the first by _id took too long to find; ";
 
 /// Looks at all documents of a small collection; of a large one at the first, the last, and random ones. Where the server
-/// does not find those in time, at more of the first.
+/// does not find those in time, at more of the first; where it does not find the first, at those that it gives.
 ///
-/// Errors: what the server says; `TIMEOUT` where it does not even give the first documents.
+/// Errors: what the server says; `TIMEOUT` where it gives none.
 pub(crate) async fn take(
     deployment: &Deployment,
     name: &TableName,
@@ -30,7 +32,11 @@ pub(crate) async fn take(
         return looker.first(Seen::default(), Document::new(), wanted, 0).await;
     }
     let ends = ENDS.min(wanted.div_ceil(4));
-    let first = looker.first(Seen::default(), doc! { "_id": 1 }, ends, 0).await?;
+    let Some(first) = in_time(looker.first(Seen::default(), doc! { "_id": 1 }, ends, 0).await)? else {
+        let mut seen = looker.first(Seen::default(), Document::new(), wanted, 0).await?;
+        seen.alone = Some(NO_ORDER);
+        return Ok(seen);
+    };
     let known = first.fields.len();
     let others = async {
         let both = looker.first(first.clone(), doc! { "_id": -1 }, ends, 0).await?;
@@ -41,7 +47,7 @@ pub(crate) async fn take(
         None => {
             let more = looker.first(first.clone(), doc! { "_id": 1 }, (wanted - ends).max(1), ends).await;
             let mut seen = in_time(more)?.unwrap_or(first);
-            seen.ordered_alone = true;
+            seen.alone = Some(NO_RANDOM);
             seen
         }
     };
@@ -61,7 +67,8 @@ impl Looker<'_> {
     async fn first(&self, mut seen: Seen, sort: Document, limit: u32, skip: u32) -> Result<Seen> {
         let collection = self.collection.clone();
         let work = async move {
-            let find = collection.find(Document::new()).sort(sort).skip(u64::from(skip)).limit(i64::from(limit));
+            let find = collection.find(Document::new()).skip(u64::from(skip)).limit(i64::from(limit));
+            let find = if sort.is_empty() { find } else { find.sort(sort) };
             look(&mut seen, find.max_time(ANSWER).batch().await?, u32::MAX).await?;
             Ok(seen)
         };

@@ -331,7 +331,7 @@ fn short(bytes: &[u8], count: i32, weight: i32, scale: i8) -> Option<u64> {
     let ten = *POWERS.get(power.unsigned_abs() as usize)?;
     match power >= 0 {
         true => value.checked_mul(ten),
-        false => (value % ten == 0).then(|| value / ten),
+        false => value.is_multiple_of(ten).then(|| value / ten),
     }
 }
 

@@ -264,7 +264,7 @@ async fn free(pool: &Arc<Pool>) -> Result<Option<Lease>> {
 
 /// What came of opening a snapshot.
 enum Hold {
-    Held(Held),
+    Held(Box<Held>),
     /// The table cannot be cut, or no connection is free.
     None,
     /// The server exports none.
@@ -329,7 +329,7 @@ async fn hold(pool: &Arc<Pool>, scan: &Scan) -> Result<Hold> {
         return Ok(Hold::None);
     };
     let guard = Snapshot { lease: Some(lease), _permit: permit };
-    Ok(Hold::Held(Held { snapshot, guard, relations, page_bytes, processes }))
+    Ok(Hold::Held(Box::new(Held { snapshot, guard, relations, page_bytes, processes })))
 }
 
 /// The snapshot, the bytes of a page, and how many processes the server takes for a statement.

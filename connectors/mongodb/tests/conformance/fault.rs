@@ -45,7 +45,22 @@ async fn where_random_documents_take_too_long_the_first_decide_and_one_cursor_re
         assert_eq!(slow.splits(&scan, 4).await.expect("splits").splits.len(), 1);
         assert_eq!(crate::fixture::read(&*slow, &scan).await.expect("read").num_rows(), 300);
     };
-    futures::future::join(described, cut).await;
+    // Who asks for an order waits as well.
+    let url = proxy::between(
+        &fixture.url,
+        |asked| !proxy::holds(asked, b"$sample") && !proxy::holds(asked, b"sort\0"),
+        |_| {},
+    );
+    let slower = open(&url.await, &[("schema_sample", 60.into())]);
+    let unordered = async {
+        let table = slower.table(&fixture.name("t")).await.expect("described").expect("a table");
+        let evidence = &table.columns.iter().find(|column| column.name == "_id").expect("an _id").comment;
+        assert_eq!(
+            evidence,
+            "the first that came: the first by _id took too long to find; 100.0 % of 60 documents: int 60"
+        );
+    };
+    futures::future::join3(described, cut, unordered).await;
 }
 
 #[tokio::test]
