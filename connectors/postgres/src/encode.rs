@@ -126,7 +126,7 @@ fn numeric(value: i128, scale: i8, out: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::decimal;
+    use crate::numeric::decimal;
 
     #[test]
     fn decimals_come_back_as_they_were_sent() {

@@ -12,6 +12,7 @@ mod join;
 mod like;
 mod list;
 mod metadata;
+mod numeric;
 mod passthrough;
 mod pool;
 mod pushdown;

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::error::lost;
-use crate::pool::{Pool, Values, begin_read};
+use crate::pool::{Pool, Values, WAIT, begin_read};
 use crate::types::{Choices, Collation, Described, Kind};
 
 /// How long a question to the catalog may take.
@@ -143,7 +143,8 @@ impl Facts {
 /// Asks the catalog of Postgres; once more where an idle connection turns out to be dead.
 async fn ask(pool: &Arc<Pool>, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
     let place = pool.place(None);
-    let mut lease = pool.lease(ANSWER).await?;
+    // It waits in a line with the readers of other queries, on all nodes.
+    let mut lease = pool.lease(WAIT).await?;
     let late = |_| pool.late(ANSWER);
     let begin = begin_read();
     let mut answer = timeout(ANSWER, lease.ask(&begin, sql, values)).await.map_err(late)??;
