@@ -140,11 +140,15 @@ impl Facts {
     }
 }
 
-/// Asks the catalog of Postgres; once more where an idle connection turns out to be dead.
+/// Asks the catalog of Postgres for what a query needs; it waits in a line with the readers of others, on all nodes.
 async fn ask(pool: &Arc<Pool>, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
+    ask_within(pool, WAIT, sql, values).await
+}
+
+/// Asks when a connection is free; once more where an idle one turns out to be dead.
+async fn ask_within(pool: &Arc<Pool>, wait: Duration, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
     let place = pool.place(None);
-    // It waits in a line with the readers of other queries, on all nodes.
-    let mut lease = pool.lease(WAIT).await?;
+    let mut lease = pool.lease(wait).await?;
     let late = |_| pool.late(ANSWER);
     let begin = begin_read();
     let mut answer = timeout(ANSWER, lease.ask(&begin, sql, values)).await.map_err(late)??;
@@ -169,7 +173,7 @@ fn cell<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T> {
 /// Every schema with its tables.
 pub(crate) async fn list(pool: &Arc<Pool>) -> Result<Vec<SchemaEntry>> {
     let mut schemas: Vec<SchemaEntry> = Vec::new();
-    for row in ask(pool, LIST, &[]).await? {
+    for row in ask_within(pool, ANSWER, LIST, &[]).await? {
         let name: String = cell(&row, 0)?;
         if schemas.last().is_none_or(|schema| schema.name != name) {
             schemas.push(SchemaEntry { name, tables: Vec::new() });
