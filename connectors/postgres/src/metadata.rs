@@ -11,7 +11,6 @@ use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 
-use crate::error::lost;
 use crate::pool::{Pool, Values, WAIT, begin_read};
 use crate::types::{Choices, Collation, Described, Kind};
 
@@ -145,18 +144,12 @@ async fn ask(pool: &Arc<Pool>, sql: &str, values: &Values<'_>) -> Result<Vec<Row
     ask_within(pool, WAIT, sql, values).await
 }
 
-/// Asks when a connection is free; once more where an idle one turns out to be dead.
+/// Asks when a connection is free.
 async fn ask_within(pool: &Arc<Pool>, wait: Duration, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
     let place = pool.place(None);
     let mut lease = pool.lease(wait).await?;
-    let late = |_| pool.late(ANSWER);
     let begin = begin_read();
-    let mut answer = timeout(ANSWER, lease.ask(&begin, sql, values)).await.map_err(late)??;
-    if matches!(&answer, Err(error) if lease.used_before() && lost(error)) {
-        lease.renew().await?;
-        answer = timeout(ANSWER, lease.ask(&begin, sql, values)).await.map_err(late)??;
-    }
-    match answer {
+    match timeout(ANSWER, lease.ask(&begin, sql, values)).await.map_err(|_| pool.late(ANSWER))?? {
         Ok(rows) => {
             lease.finish().await;
             Ok(rows)

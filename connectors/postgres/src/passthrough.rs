@@ -7,9 +7,9 @@ use std::time::Duration;
 use connector_spi::{Column, Error, ErrorKind, Result, Table};
 use futures::future;
 use tokio::time::timeout;
+use tokio_postgres::Client;
 use tokio_postgres::types::{Kind as Form, Type};
 
-use crate::error::lost;
 use crate::metadata::Facts;
 use crate::pool::{Pool, WAIT, begin_own};
 use crate::types::{Collation, Described, Kind};
@@ -43,18 +43,12 @@ pub(crate) async fn describe(pool: &Arc<Pool>, arguments: &[String]) -> Result<T
     lease.lend();
     let text = format!("SELECT * FROM {}", enclosed(query));
     let begin = begin_own();
-    let answered = loop {
-        lease.begun();
-        let client = lease.client()?;
-        let (prepare, encoding) = (client.prepare(&text), client.query_typed("SHOW server_encoding", &[]));
-        let all = future::try_join3(client.batch_execute(&begin), prepare, encoding);
-        match timeout(ANSWER, all).await.map_err(|_| pool.late(ANSWER))? {
-            Err(error) if lease.used_before() && lost(&error) => lease.renew().await?,
-            answered => break answered,
-        }
+    let describe = async |client: &Client| {
+        future::try_join(client.prepare(&text), client.query_typed("SHOW server_encoding", &[])).await
     };
+    let answered = timeout(ANSWER, lease.transact(&begin, describe)).await.map_err(|_| pool.late(ANSWER))??;
     let (statement, encoding) = match answered {
-        Ok(((), statement, encoding)) => (statement, encoding),
+        Ok(answered) => answered,
         Err(error) => {
             let message = error.as_db_error().map(|answer| answer.message().to_owned());
             return Err(match (lease.failed(&error, &place).await, message) {

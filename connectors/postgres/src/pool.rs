@@ -269,13 +269,8 @@ impl Lease {
         Ok(&link.client)
     }
 
-    /// Whether the connection was idle before, so that it may have died unseen.
-    pub(crate) fn used_before(&self) -> bool {
-        self.used_before
-    }
-
     /// Takes a new connection in place of a dead one.
-    pub(crate) async fn renew(&mut self) -> Result<()> {
+    async fn renew(&mut self) -> Result<()> {
         if let Some(link) = self.link.take() {
             link.driver.abort();
         }
@@ -284,19 +279,25 @@ impl Lease {
         Ok(())
     }
 
-    /// Begins a transaction by `begin` and works in it, both sent at once, so that the way there and back is taken once.
+    /// Begins a transaction by `begin` and works in it, both sent at once, so that the way there and back is taken once;
+    /// once more where an idle connection turns out to be dead.
     ///
     /// Errors: `RESOURCE_EXHAUSTED` where it does not begin for long, as behind a pooler whose connections are all at work.
     pub(crate) async fn transact<T>(
         &mut self,
         begin: &str,
-        work: impl AsyncFnOnce(&Client) -> Answer<T>,
+        work: impl AsyncFnOnce(&Client) -> Answer<T> + Copy,
     ) -> Result<Answer<T>> {
-        self.begun();
-        let (client, place) = (self.client()?, self.pool.place(None));
-        let begun = async { timeout(WAIT, client.batch_execute(begin)).await.map_err(|_| crowded(&place, WAIT)) };
-        let (begun, answer) = future::try_join(begun, async { Ok(work(client).await) }).await?;
-        Ok(begun.and(answer))
+        loop {
+            self.begun();
+            let (client, place) = (self.client()?, self.pool.place(None));
+            let begun = async { timeout(WAIT, client.batch_execute(begin)).await.map_err(|_| crowded(&place, WAIT)) };
+            let (begun, answer) = future::try_join(begun, async { Ok(work(client).await) }).await?;
+            match begun.and(answer) {
+                Err(error) if self.used_before && lost(&error) => self.renew().await?,
+                answer => return Ok(answer),
+            }
+        }
     }
 
     /// Asks one thing in a transaction of its own, all sent at once.

@@ -9,9 +9,9 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio_postgres::{Client, CopyOutStream};
 
 use crate::copy::Decoder;
-use crate::error::{Place, lost};
+use crate::error::Place;
 use crate::metadata::{self, Facts};
-use crate::pool::{Answer, Lease, Pool, WAIT, begin_own, begin_read, begin_snapshot};
+use crate::pool::{Lease, Pool, WAIT, begin_own, begin_read, begin_snapshot};
 use crate::split::{Part, Token};
 use crate::sql::{quoted, select};
 
@@ -67,13 +67,7 @@ impl Parts {
             return count(lease, &begin, &sql, scan, &place, context).await;
         }
         let statement = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-        let started = match copy(&mut lease, &begin, &statement).await? {
-            Err(error) if lease.used_before() && lost(&error) => {
-                lease.renew().await?;
-                copy(&mut lease, &begin, &statement).await?
-            }
-            started => started,
-        };
+        let started = lease.transact(&begin, async |client: &Client| client.copy_out(&statement).await).await?;
         let copy = match started {
             Ok(copy) => Box::pin(copy),
             Err(error) => {
@@ -108,10 +102,6 @@ async fn denied(pool: &Arc<Pool>, scan: &Scan, made: Error) -> Error {
     }
 }
 
-async fn copy(lease: &mut Lease, begin: &str, statement: &str) -> Result<Answer<CopyOutStream>> {
-    lease.transact(begin, async |client: &Client| client.copy_out(statement).await).await
-}
-
 /// Where only the number of rows matters, one number comes over the wire.
 async fn count(
     mut lease: Lease,
@@ -121,14 +111,7 @@ async fn count(
     place: &Place,
     context: &ReadContext,
 ) -> Result<BatchStream> {
-    let answered = match lease.ask(begin, sql, &[]).await? {
-        Err(error) if lease.used_before() && lost(&error) => {
-            lease.renew().await?;
-            lease.ask(begin, sql, &[]).await?
-        }
-        answered => answered,
-    };
-    let rows = match answered {
+    let rows = match lease.ask(begin, sql, &[]).await? {
         Ok(rows) => rows,
         Err(error) => return Err(lease.failed(&error, place).await),
     };
