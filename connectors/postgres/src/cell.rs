@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringBuilder,
+    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringArray, StringBuilder,
     Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{Field, IntervalMonthDayNano};
-use arrow::error::ArrowError;
 
 use crate::numeric::{decimal, rounded};
 use crate::types::{Kind, MONEY};
@@ -32,7 +31,8 @@ pub(crate) enum Cells {
     Float8(Float64Builder),
     Rounded(Float64Builder),
     Numeric(Decimal128Builder, u8, i8),
-    Text(StringBuilder),
+    /// Bytes that are looked at when they are all there, which is much quicker than one value after the other.
+    Text(BinaryBuilder),
     Uuid(StringBuilder),
     Bytea(BinaryBuilder),
     Date(Date32Builder),
@@ -68,7 +68,7 @@ impl Cells {
             }
             Kind::Money => Self::Numeric(Decimal128Builder::new().with_data_type(kind.data_type()), MONEY.0, MONEY.1),
             Kind::Finite(kind) => Self::Finite { cells: Box::new(Self::new(kind)), infinite: 0 },
-            Kind::Text(_) | Kind::Char(_) | Kind::Other => Self::Text(StringBuilder::new()),
+            Kind::Text(_) | Kind::Char(_) | Kind::Other => Self::Text(BinaryBuilder::new()),
             Kind::Uuid => Self::Uuid(StringBuilder::new()),
             Kind::Bytea => Self::Bytea(BinaryBuilder::new()),
             Kind::Date => Self::Date(Date32Builder::new()),
@@ -102,14 +102,11 @@ impl Cells {
             Self::Numeric(cells, precision, scale) => {
                 cells.append_option(bytes.map(|b| decimal(b, *precision, *scale)).transpose()?);
             }
-            Self::Text(cells) => {
-                cells.append_option(bytes.map(|b| std::str::from_utf8(b).map_err(|_| "is not UTF-8")).transpose()?);
-            }
             Self::Uuid(cells) => match bytes {
                 Some(bytes) => append_uuid(cells, &fixed(bytes)?),
                 None => cells.append_null(),
             },
-            Self::Bytea(cells) => cells.append_option(bytes),
+            Self::Text(cells) | Self::Bytea(cells) => cells.append_option(bytes),
             Self::Date(cells) => cells.append_option(bytes.map(date).transpose()?),
             Self::Time(cells) => cells.append_option(bytes.map(time).transpose()?),
             Self::Moment(cells) => cells.append_option(bytes.map(moment).transpose()?),
@@ -139,7 +136,7 @@ impl Cells {
     }
 
     /// The column so far; it starts anew.
-    pub(crate) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+    pub(crate) fn finish(&mut self) -> Result<ArrayRef, Misfit> {
         Ok(match self {
             Self::Bool(cells) => Arc::new(cells.finish()),
             Self::Int2(cells) => Arc::new(cells.finish()),
@@ -148,11 +145,13 @@ impl Cells {
             Self::Float4(cells) => Arc::new(cells.finish()),
             Self::Float8(cells) | Self::Rounded(cells) => Arc::new(cells.finish()),
             Self::Numeric(cells, ..) => Arc::new(cells.finish()),
-            Self::Text(cells) | Self::Uuid(cells) => {
+            Self::Text(cells) => {
                 // The next batch is mostly as large, and then need not grow.
-                let next = StringBuilder::with_capacity(cells.offsets_slice().len(), cells.values_slice().len());
-                Arc::new(std::mem::replace(cells, next).finish())
+                let next = BinaryBuilder::with_capacity(cells.offsets_slice().len(), cells.values_slice().len());
+                let bytes = std::mem::replace(cells, next).finish();
+                Arc::new(StringArray::try_from_binary(bytes).map_err(|_| "is not UTF-8")?)
             }
+            Self::Uuid(cells) => Arc::new(cells.finish()),
             Self::Bytea(cells) => Arc::new(cells.finish()),
             Self::Date(cells) => Arc::new(cells.finish()),
             Self::Time(cells) => Arc::new(cells.finish()),
@@ -163,7 +162,8 @@ impl Cells {
                 let field = Arc::new(Field::new("item", kind.data_type(), true));
                 let offsets = OffsetBuffer::from_lengths(std::mem::take(lengths));
                 let nulls = NullBuffer::from(std::mem::take(valid));
-                Arc::new(ListArray::try_new(field, offsets, items.finish()?, Some(nulls))?)
+                let list = ListArray::try_new(field, offsets, items.finish()?, Some(nulls));
+                Arc::new(list.map_err(|_| "has another number of items than it says")?)
             }
         })
     }
@@ -346,7 +346,18 @@ mod tests {
             assert!(Cells::new(&kind).push(Some(&[])).is_err(), "{kind:?}");
             assert!(Cells::new(&kind).push(Some(&[0; 3])).is_err(), "{kind:?}");
         }
-        assert!(Cells::new(&Kind::Other).push(Some(&[0xff])).is_err());
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_an_error() {
+        // The third is whole only together with the one after it.
+        for values in [&[&b"\xff"[..]][..], &[b"a", b"\xc3"], &[b"a", b"\xc3", b"\xa4"]] {
+            for kind in [Kind::Other, Kind::Finite(Box::new(Kind::Other))] {
+                let mut cells = Cells::new(&kind);
+                values.iter().for_each(|value| cells.push(Some(value)).expect("taken"));
+                assert_eq!(cells.finish().err(), Some("is not UTF-8"), "{values:?}");
+            }
+        }
     }
 
     #[test]

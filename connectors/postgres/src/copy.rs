@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use connector_spi::{Error, ErrorKind, Result, Scan};
 
 use crate::aggregate;
-use crate::cell::Cells;
+use crate::cell::{Cells, Misfit};
 use crate::types::Kind;
 
 /// A batch ends at this many bytes of values, whatever its rows: offsets of a column are 32 bits.
@@ -119,15 +119,13 @@ impl Decoder {
                 let (found, after) = rest.split_at_checked(length).ok_or_else(|| broken("a row is cut off"))?;
                 (value, rest) = (Some(found), after);
             }
-            let field = self.schema.field(at);
             let pushed = match value {
-                None if !field.is_nullable() => Err("is NULL, which it could not be when the query was planned"),
+                None if !self.schema.field(at).is_nullable() => {
+                    Err("is NULL, which it could not be when the query was planned")
+                }
                 value => cells.push(value),
             };
-            pushed.map_err(|misfit| {
-                let text = format!("a value of column \"{}\" of table \"{}\" {misfit}", field.name(), self.table);
-                Error::new(ErrorKind::BadData, text).with("column", field.name()).hint(ELSEWHERE)
-            })?;
+            pushed.map_err(|misfit| unfit(self.schema.field(at), &self.table, misfit))?;
         }
         self.rows += 1;
         self.bytes += row.len();
@@ -136,12 +134,18 @@ impl Decoder {
 
     fn batch(&mut self) -> Result<RecordBatch> {
         self.bytes = 0;
-        let arrays = self.columns.iter_mut().map(Cells::finish).collect::<std::result::Result<Vec<_>, _>>();
+        let columns = self.columns.iter_mut().zip(self.schema.fields());
+        let arrays = columns.map(|(cells, field)| cells.finish().map_err(|misfit| unfit(field, &self.table, misfit)));
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
-        let batch =
-            arrays.and_then(|arrays| RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options);
         batch.map_err(|cause| Error::internal(format!("a batch of table \"{}\" is not whole: {cause}", self.table)))
     }
+}
+
+fn unfit(field: &Field, table: &str, misfit: Misfit) -> Error {
+    let text = format!("a value of column \"{}\" of table \"{table}\" {misfit}", field.name());
+    Error::new(ErrorKind::BadData, text).with("column", field.name()).hint(ELSEWHERE)
 }
 
 fn broken(what: &str) -> Error {
