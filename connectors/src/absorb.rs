@@ -92,6 +92,11 @@ pub(crate) fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Option<(&ScanExec, Vec<usiz
     }
 }
 
+/// The catalog of the table that a plan reads, if it does no more than that.
+pub fn catalog_of(plan: &Arc<dyn ExecutionPlan>) -> Option<&str> {
+    leaf(plan).map(|(scan, _)| scan.scan().catalog.as_str())
+}
+
 /// A plan with another scan in place of the one that it is made of.
 pub(crate) fn with_scan(plan: &Arc<dyn ExecutionPlan>, scan: ScanExec) -> Result<Arc<dyn ExecutionPlan>> {
     let scan: Arc<dyn ExecutionPlan> = Arc::new(scan);

@@ -16,6 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::distribute::deal;
 use crate::error::to_datafusion;
+use crate::estimate::passing;
 use crate::field::Columns;
 use crate::predicate::predicate;
 use crate::session::{EngineSettings, Pushdown};
@@ -201,13 +202,17 @@ impl SourceTable {
         }
     }
 
-    /// The source's estimates; what it says of the splits knows the filters as well.
+    /// The source's estimates; what it says of the splits knows the filters as well, else their share is guessed.
     fn statistics(&self, scan: &Scan, splits: &[Split]) -> Statistics {
         let known = &self.resolved.table.statistics;
         let inexact = |value: Option<u64>| value.map_or(Precision::Absent, |v| Precision::Inexact(v as usize));
         let of_splits =
             splits.iter().map(|split| split.rows).try_fold(0_u64, |sum, rows| Some(sum.saturating_add(rows?)));
-        let rows = [of_splits.or(known.rows), scan.limit.filter(|_| known.rows.is_some())].into_iter().flatten().min();
+        let left = |rows: u64| (rows as f64 * passing(&scan.filters, known)) as u64;
+        let rows = [of_splits.or(known.rows.map(left)), scan.limit.filter(|_| known.rows.is_some())]
+            .into_iter()
+            .flatten()
+            .min();
         let share = scan.projection.len() as u64;
         let all = self.resolved.table.columns.len().max(1) as u64;
         let columns = scan.projection.iter().map(|at| match known.columns.get(*at) {

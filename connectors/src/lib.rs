@@ -9,6 +9,7 @@ mod codec;
 mod config;
 mod distribute;
 pub mod error;
+mod estimate;
 mod field;
 mod information;
 mod join;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use connector_spi::Connector;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
+pub use absorb::catalog_of;
 pub use admit::admit;
 pub use catalog::{CatalogList, Resolved, resolve};
 pub use config::Definition;

@@ -17,7 +17,7 @@ use crate::codec::ScanCodec;
 use crate::distribute::{desired_tasks, scale_up};
 
 /// The longest list of join keys, in values and in bytes of their array, that is worth sending to a source.
-pub(crate) const MOST_JOIN_KEYS: usize = 50_000;
+pub const MOST_JOIN_KEYS: usize = 50_000;
 const MOST_JOIN_KEY_BYTES: usize = 2 << 20;
 
 /// How much connectors may take over.

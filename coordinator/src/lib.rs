@@ -213,6 +213,8 @@ impl Coordinator {
             options.optimizer.repartition_file_min_size = 0;
         }
         let mut rules = optimizer::filter_guard::FilterGuard::around(PhysicalOptimizer::default().rules);
+        let sides = rules.iter().position(|rule| rule.name() == "join_selection").unwrap_or_default();
+        rules.insert(sides, Arc::new(optimizer::join_order::JoinOrder));
         rules.extend(connectors::physical_rules());
         rules.push(Arc::new(optimizer::nested_order::NestedOrder));
         let mut analysis: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(optimizer::comparable::Comparable)];

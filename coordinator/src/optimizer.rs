@@ -2,6 +2,7 @@
 
 pub(crate) mod comparable;
 pub(crate) mod filter_guard;
+pub(crate) mod join_order;
 pub(crate) mod nested_order;
 mod pattern;
 pub(crate) mod precision;

@@ -48,12 +48,14 @@ impl Token {
 /// Cuts a scan. Errors: what the server says of the sample.
 pub(crate) async fn cut(deployment: &Deployment, scan: &Scan, wanted: usize) -> Result<Splits> {
     let facts = Facts::read(&scan.native);
+    // How many documents pass a filter, the server does not say.
+    let rows = facts.rows.filter(|_| scan.filters.is_empty());
     let most = facts.bytes.map_or(1, |bytes| bytes / deployment.settings.split_bytes);
     let count = wanted.min(usize::try_from(most).unwrap_or(usize::MAX));
     // An index serves the filter better than ranges of another one would.
     let served = scan.filters.iter().any(|filter| is_served(scan, &facts, filter));
     if count < 2 || !facts.has_ranges() || facts.ordered_alone || scan.limit.is_some() || served {
-        return Ok(Splits::of(vec![Split { token: Vec::new(), rows: facts.rows, bytes: facts.bytes }]));
+        return Ok(Splits::of(vec![Split { token: Vec::new(), rows, bytes: facts.bytes }]));
     }
     let sparse = facts.rows.map_or(0, |rows| rows / SPARSE);
     let samples = (count * SAMPLES).min(usize::try_from(sparse).unwrap_or(usize::MAX)).max(4 * count);
@@ -65,7 +67,7 @@ pub(crate) async fn cut(deployment: &Deployment, scan: &Scan, wanted: usize) -> 
     let split = |(min, max)| {
         let token = Token { part: Part { min, max }, at }.write()?;
         let share = |all: Option<u64>| all.map(|all| all / parts);
-        Ok(Split { token, rows: share(facts.rows), bytes: share(facts.bytes) })
+        Ok(Split { token, rows: share(rows), bytes: share(facts.bytes) })
     };
     Ok(Splits::of(starts.zip(ends).map(split).collect::<Result<Vec<_>>>()?))
 }

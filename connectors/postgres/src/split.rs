@@ -153,14 +153,15 @@ pub(crate) async fn cut(pool: &Arc<Pool>, scan: &Scan, wanted: usize) -> Result<
     });
     // The others are for the readers of other tables.
     let most = wanted.min(pool.settings.readers());
+    // Until Postgres has said how many of them pass the filters.
+    let mut rows = facts.rows.filter(|_| scan.filters.is_empty());
     let small = facts.bytes.is_some_and(|bytes| bytes < 2 * least);
     if most < 2 || few || small || !matches!(facts.relkind.as_str(), "r" | "m" | "p") {
-        return Ok(one(&facts, scan.limit, facts.rows));
+        return Ok(one(&facts, scan.limit, rows));
     }
-    let mut rows = facts.rows;
     if !scan.filters.is_empty() {
         let Some(estimate) = estimate(pool, scan).await? else { return Ok(one(&facts, scan.limit, rows)) };
-        rows = estimate.rows.or(rows);
+        rows = estimate.rows;
         if !estimate.sequential || estimate.parallel && rows.is_some_and(|rows| rows < FEW_ROWS) {
             return Ok(one(&facts, scan.limit, rows));
         }

@@ -14,7 +14,7 @@ use crate::Refusal;
 pub struct Split {
     /// Which piece, in a form private to the connector.
     pub token: Vec<u8>,
-    /// About how many rows, if known.
+    /// About how many rows it returns, if known; absent where that does not count the scan's filters.
     pub rows: Option<u64>,
     /// About how many bytes, if known; decides how many workers take part.
     pub bytes: Option<u64>,
