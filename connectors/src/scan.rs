@@ -197,12 +197,21 @@ impl ScanExec {
         if projection.expr().iter().all(|chosen| chosen.expr.is::<Place>()) {
             return Ok(None);
         }
-        let Absorbed::Exact(scan) = source.absorb(&scan, &Op::Columns(places)) else { return Ok(None) };
+        // A field that is taken twice is read once: what is known of one is known of the other then.
+        let mut read = Vec::new();
+        let mut at = |place: usize| {
+            read.iter().position(|known| *known == place).unwrap_or_else(|| {
+                read.push(place);
+                read.len() - 1
+            })
+        };
+        let chosen: Vec<usize> = places.into_iter().map(&mut at).collect();
+        let Absorbed::Exact(scan) = source.absorb(&scan, &Op::Columns(read)) else { return Ok(None) };
         let statistics = Statistics::new_unknown(&scan.schema()).with_num_rows(self.statistics.num_rows);
         let exec: Arc<dyn ExecutionPlan> = Arc::new(self.absorbing(scan).with_statistics(statistics));
-        let read = exec.schema();
-        let named = projection.expr().iter().zip(read.fields()).enumerate().map(|(at, (chosen, field))| {
-            (Arc::new(Place::new(field.name(), at)) as Arc<dyn PhysicalExpr>, chosen.alias.clone())
+        let found = exec.schema();
+        let named = projection.expr().iter().zip(chosen).map(|(wanted, at)| {
+            (Arc::new(Place::new(found.field(at).name(), at)) as Arc<dyn PhysicalExpr>, wanted.alias.clone())
         });
         let named = ProjectionExec::try_new(named, exec)?;
         Ok((named.schema() == projection.schema()).then(|| Arc::new(named) as _))
