@@ -1,7 +1,7 @@
-//! Sorts whole inputs by lists and structs, where DataFusion's sort for the first rows alone would lose some.
+//! Sorts whole inputs by floats, lists and structs, where DataFusion's sort for the first rows alone would lose some.
 //!
-//! Such a sort passes by what compares as later than the rows it has, and DataFusion 55 compares NULLs inside lists and
-//! structs otherwise than it sorts them: `[1]` is greater than `[NULL]`, and comes first.
+//! Such a sort passes by what compares as later than the rows it has, and DataFusion 55 compares some values otherwise than
+//! it sorts them: -0.0 equals 0.0, and comes before it; `[1]` is greater than `[NULL]`, and comes before it.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl PhysicalOptimizerRule for NestedOrder {
             };
             let schema = sort.input().schema();
             let types = sort.expr().iter().map(|key| key.expr.data_type(&schema)).collect::<Result<Vec<_>>>()?;
-            if !types.iter().any(|data_type| data_type.is_nested()) {
+            if !types.iter().any(|data_type| data_type.is_nested() || data_type.is_floating()) {
                 return Ok(Transformed::no(node));
             }
             let whole = Arc::new(sort.with_fetch(None));
