@@ -14,36 +14,23 @@ pub(crate) fn passing(filters: &[Predicate], known: &TableStatistics) -> f64 {
 }
 
 fn share(filter: &Predicate, known: &TableStatistics) -> f64 {
-    let column = |at: &usize| known.columns.get(*at).cloned().unwrap_or_default();
-    let nulls = |at: &usize| column(at).null_fraction.unwrap_or(0.0);
-    let equal = |at: &usize| column(at).distinct.map_or(EQUAL, |distinct| 1.0 / distinct.max(1) as f64);
+    let column = |at: &usize| known.columns.get(*at);
+    let nulls = |at: &usize| column(at).and_then(|column| column.null_fraction).unwrap_or(0.0);
+    let distinct = |at: &usize| column(at).and_then(|column| column.distinct);
+    let equal = |at: &usize| distinct(at).map_or(EQUAL, |distinct| 1.0 / distinct.max(1) as f64);
+    let unless = |negated: bool, share: f64| if negated { 1.0 - share } else { share };
     let passes = match filter {
         Predicate::Compare { column, op, .. } => match op {
             Comparison::Eq => equal(column),
-            Comparison::NotEq => 1.0 - equal(column),
+            Comparison::NotEq => unless(true, equal(column)),
             _ => ORDER,
         },
-        Predicate::In { column, values, negated } => {
-            let found = equal(column) * values.len() as f64;
-            if *negated { 1.0 - found } else { found }
-        }
-        Predicate::Null { column, negated } => {
-            if *negated {
-                1.0 - nulls(column)
-            } else {
-                nulls(column)
-            }
-        }
-        Predicate::Like { negated, .. } => {
-            if *negated {
-                1.0 - PATTERN
-            } else {
-                PATTERN
-            }
-        }
+        Predicate::In { column, values, negated } => unless(*negated, equal(column) * values.len() as f64),
+        Predicate::Null { column, negated } => unless(*negated, nulls(column)),
+        Predicate::Like { negated, .. } => unless(*negated, PATTERN),
         Predicate::And(all) => passing(all, known),
         Predicate::Or(any) => any.iter().map(|filter| share(filter, known)).sum(),
-        Predicate::Not(filter) => 1.0 - share(filter, known),
+        Predicate::Not(filter) => unless(true, share(filter, known)),
     };
     passes.clamp(0.0, 1.0)
 }

@@ -42,12 +42,16 @@ impl Columns<'_> {
             return Some(column);
         }
         let field = self.source?.field(self.known.get(column)?, path)?;
-        let known = self.known.iter().position(|known| *known == field);
-        Some(known.unwrap_or_else(|| {
-            self.known.push(field);
-            self.known.len() - 1
-        }))
+        Some(placed(self.known, field))
     }
+}
+
+/// The place of an item in a list, at whose end it is put where it was not there.
+pub(crate) fn placed<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
+    list.iter().position(|known| *known == item).unwrap_or_else(|| {
+        list.push(item);
+        list.len() - 1
+    })
 }
 
 /// The column that an expression is made of, and the names that lead from it to the field that it takes.

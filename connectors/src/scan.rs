@@ -25,7 +25,7 @@ use datafusion::physical_plan::{
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::distribute::deal;
-use crate::field::{Columns, taken};
+use crate::field::{Columns, placed, taken};
 use crate::keys::Keys;
 use crate::read::{Moved, Reader};
 use crate::session::Pushdown;
@@ -199,13 +199,7 @@ impl ScanExec {
         }
         // A field that is taken twice is read once: what is known of one is known of the other then.
         let mut read = Vec::new();
-        let mut at = |place: usize| {
-            read.iter().position(|known| *known == place).unwrap_or_else(|| {
-                read.push(place);
-                read.len() - 1
-            })
-        };
-        let chosen: Vec<usize> = places.into_iter().map(&mut at).collect();
+        let chosen: Vec<usize> = places.into_iter().map(|place| placed(&mut read, place)).collect();
         let Absorbed::Exact(scan) = source.absorb(&scan, &Op::Columns(read)) else { return Ok(None) };
         let statistics = Statistics::new_unknown(&scan.schema()).with_num_rows(self.statistics.num_rows);
         let exec: Arc<dyn ExecutionPlan> = Arc::new(self.absorbing(scan).with_statistics(statistics));

@@ -3,8 +3,8 @@
 pub(crate) mod comparable;
 pub(crate) mod filter_guard;
 pub(crate) mod join_order;
-pub(crate) mod nested_order;
 mod pattern;
 pub(crate) mod precision;
 pub(crate) mod unique_name;
+pub(crate) mod whole_sort;
 mod zone;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringArray, StringBuilder,
+    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringArray,
     Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -33,7 +33,7 @@ pub(crate) enum Cells {
     Numeric(Decimal128Builder, u8, i8),
     /// Bytes that are looked at when they are all there, which is much quicker than one value after the other.
     Text(BinaryBuilder),
-    Uuid(StringBuilder),
+    Uuid(BinaryBuilder),
     Bytea(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
@@ -69,7 +69,7 @@ impl Cells {
             Kind::Money => Self::Numeric(Decimal128Builder::new().with_data_type(kind.data_type()), MONEY.0, MONEY.1),
             Kind::Finite(kind) => Self::Finite { cells: Box::new(Self::new(kind)), infinite: 0 },
             Kind::Text(_) | Kind::Char(_) | Kind::Other => Self::Text(BinaryBuilder::new()),
-            Kind::Uuid => Self::Uuid(StringBuilder::new()),
+            Kind::Uuid => Self::Uuid(BinaryBuilder::new()),
             Kind::Bytea => Self::Bytea(BinaryBuilder::new()),
             Kind::Date => Self::Date(Date32Builder::new()),
             Kind::Time => Self::Time(Time64MicrosecondBuilder::new()),
@@ -145,13 +145,12 @@ impl Cells {
             Self::Float4(cells) => Arc::new(cells.finish()),
             Self::Float8(cells) | Self::Rounded(cells) => Arc::new(cells.finish()),
             Self::Numeric(cells, ..) => Arc::new(cells.finish()),
-            Self::Text(cells) => {
+            Self::Text(cells) | Self::Uuid(cells) => {
                 // The next batch is mostly as large, and then need not grow.
                 let next = BinaryBuilder::with_capacity(cells.offsets_slice().len(), cells.values_slice().len());
                 let bytes = std::mem::replace(cells, next).finish();
                 Arc::new(StringArray::try_from_binary(bytes).map_err(|_| "is not UTF-8")?)
             }
-            Self::Uuid(cells) => Arc::new(cells.finish()),
             Self::Bytea(cells) => Arc::new(cells.finish()),
             Self::Date(cells) => Arc::new(cells.finish()),
             Self::Time(cells) => Arc::new(cells.finish()),
@@ -231,7 +230,7 @@ fn interval(bytes: &[u8]) -> Result<IntervalMonthDayNano, Misfit> {
     Ok(IntervalMonthDayNano::new(months, days, nanos))
 }
 
-fn append_uuid(cells: &mut StringBuilder, bytes: &[u8; 16]) {
+fn append_uuid(cells: &mut BinaryBuilder, bytes: &[u8; 16]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(36);
     for (at, byte) in bytes.iter().enumerate() {

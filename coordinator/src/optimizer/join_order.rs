@@ -106,15 +106,19 @@ struct Filter {
 impl Filter {
     /// Whether it can be told in the rows of a set.
     fn fits(&self, set: Set) -> bool {
-        self.places.iter().all(|(input, _)| set & (1 << input) != 0)
+        self.places.iter().all(|place| holds(set, *place))
     }
 }
 
 /// Inputs as a set of bits.
 type Set = usize;
 
+/// Whether the input of a column is in a set.
+fn holds(set: Set, (input, _): Place) -> bool {
+    set & (1 << input) != 0
+}
+
 /// The best way to join a set of inputs.
-#[derive(Clone)]
 struct Way {
     rows: f64,
     /// Rows that are made until then, and that have come from sources.
@@ -126,14 +130,11 @@ struct Way {
 impl Chain {
     /// Adds a part of the chain; where the columns of its result are from.
     fn take_apart(&mut self, node: &Arc<dyn ExecutionPlan>) -> (Tree, Vec<Place>) {
-        if let Some(join) = node.downcast_ref::<HashJoinExec>().filter(|join| is_plain(join)) {
+        if let Some((join, equal)) = plain(node) {
             let (left, mut outputs) = self.take_apart(join.left());
             let (right, of_right) = self.take_apart(join.right());
-            for (one, other) in join.on() {
-                // Both are columns, as `is_plain` says.
-                if let (Some(one), Some(other)) = (index(one), index(other)) {
-                    self.equate(outputs[one], of_right[other]);
-                }
+            for (one, other) in equal {
+                self.equate(outputs[one], of_right[other]);
             }
             self.mode.get_or_insert(*join.partition_mode());
             if let Some(filter) = join.filter() {
@@ -150,11 +151,8 @@ impl Chain {
             }
             return (Tree::Join(Box::new(left), Box::new(right)), outputs);
         }
-        if let Some(projection) = node.downcast_ref::<ProjectionExec>()
-            && projection.input().is::<HashJoinExec>()
-            && let Some(chosen) = projection.expr().iter().map(|column| index(&column.expr)).collect::<Option<Vec<_>>>()
-        {
-            let (tree, outputs) = self.take_apart(projection.input());
+        if let Some((join, chosen)) = choice(node) {
+            let (tree, outputs) = self.take_apart(join);
             return (tree, chosen.into_iter().map(|at| outputs[at]).collect());
         }
         let input = self.inputs.len();
@@ -209,7 +207,7 @@ impl Chain {
         let mut ways = BTreeMap::new();
         for set in 1_usize..1 << self.inputs.len() {
             if set.is_power_of_two() {
-                ways.insert(set, Way { rows: estimates.rows[set.trailing_zeros() as usize], cost: 0.0, sides: None });
+                ways.insert(set, estimates.alone(set.trailing_zeros() as usize));
                 continue;
             }
             let mut best: Option<Way> = None;
@@ -235,8 +233,7 @@ impl Chain {
 
     /// Two sets joined; none where nothing of one is equal to anything of the other.
     fn joined(&self, estimates: &Estimates, left: (Set, &Way), right: (Set, &Way)) -> Option<Way> {
-        let shared: Vec<usize> =
-            (0..self.equal.len()).filter(|at| self.has(left.0, *at) && self.has(right.0, *at)).collect();
+        let shared: Vec<usize> = self.shared(left.0, right.0).map(|(at, _)| at).collect();
         if shared.is_empty() {
             return None;
         }
@@ -258,15 +255,21 @@ impl Chain {
         self.filters.iter().filter(move |filter| filter.fits(left | right) && !filter.fits(left) && !filter.fits(right))
     }
 
-    /// Whether a set has one of the columns that are equal to each other.
-    fn has(&self, set: Set, equal: usize) -> bool {
-        self.equal[equal].iter().any(|(input, _)| set & (1 << input) != 0)
+    /// The columns of a set that are equal to each other.
+    fn members(&self, set: Set, equal: usize) -> impl Iterator<Item = Place> {
+        self.equal[equal].iter().copied().filter(move |place| holds(set, *place))
+    }
+
+    /// Which of the columns that are equal two sets share, with one of each that stands for the others.
+    fn shared(&self, left: Set, right: Set) -> impl Iterator<Item = (usize, (Place, Place))> {
+        let key = move |at| Some((self.members(left, at).next()?, self.members(right, at).next()?));
+        (0..self.equal.len()).filter_map(move |at| Some((at, key(at)?)))
     }
 
     /// The set of inputs of a tree, and what it costs as it stands.
     fn cost(&self, tree: &Tree, estimates: &Estimates) -> (Set, Way) {
         match tree {
-            Tree::Input(input) => (1 << input, Way { rows: estimates.rows[*input], cost: 0.0, sides: None }),
+            Tree::Input(input) => (1 << input, estimates.alone(*input)),
             Tree::Join(left, right) => {
                 let (left, right) = (self.cost(left, estimates), self.cost(right, estimates));
                 let all_pairs = || {
@@ -292,10 +295,7 @@ impl Chain {
             let places = (0..plan.schema().fields().len()).map(|at| (input, at)).collect();
             return Ok((plan, places));
         };
-        // One column of each side stands for all that are equal to it.
-        let key = |side: Set, at: usize| self.equal[at].iter().copied().find(|(input, _)| side & (1 << input) != 0);
-        let keys: Vec<(Place, Place)> =
-            (0..self.equal.len()).filter_map(|at| Some((key(left, at)?, key(right, at)?))).collect();
+        let keys: Vec<(Place, Place)> = self.shared(left, right).map(|(_, keys)| keys).collect();
         let told: Vec<&Filter> = self.told(left, right).collect();
         let asked: Vec<Place> = told.iter().flat_map(|filter| filter.places.iter().copied()).collect();
         let with = |keys: Vec<Place>| [wanted, &asked, &keys].concat();
@@ -319,12 +319,21 @@ impl Chain {
     }
 }
 
-/// Whether it is an inner join by equal columns, whatever other conditions it has.
-fn is_plain(join: &HashJoinExec) -> bool {
-    *join.join_type() == JoinType::Inner
+/// An inner join by equal columns, whatever other conditions it has, and which columns are equal.
+fn plain(node: &Arc<dyn ExecutionPlan>) -> Option<(&HashJoinExec, Vec<(usize, usize)>)> {
+    let join = node.downcast_ref::<HashJoinExec>()?;
+    let inner = *join.join_type() == JoinType::Inner
         && join.fetch().is_none()
-        && join.null_equality() == NullEquality::NullEqualsNothing
-        && join.on().iter().all(|(one, other)| index(one).is_some() && index(other).is_some())
+        && join.null_equality() == NullEquality::NullEqualsNothing;
+    let equal = join.on().iter().map(|(one, other)| Some((index(one)?, index(other)?))).collect::<Option<_>>()?;
+    inner.then_some((join, equal))
+}
+
+/// The join under a projection that only chooses columns of it, and which.
+fn choice(node: &Arc<dyn ExecutionPlan>) -> Option<(&Arc<dyn ExecutionPlan>, Vec<usize>)> {
+    let projection = node.downcast_ref::<ProjectionExec>().filter(|chosen| chosen.input().is::<HashJoinExec>())?;
+    let chosen = projection.expr().iter().map(|column| index(&column.expr)).collect::<Option<_>>()?;
+    Some((projection.input(), chosen))
 }
 
 fn index(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
@@ -373,14 +382,7 @@ fn with_inputs<'a>(
     node: &Arc<dyn ExecutionPlan>,
     inputs: &mut impl Iterator<Item = &'a Arc<dyn ExecutionPlan>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let of_chain = |node: &Arc<dyn ExecutionPlan>| {
-        node.downcast_ref::<HashJoinExec>().is_some_and(is_plain)
-            || node.downcast_ref::<ProjectionExec>().is_some_and(|projection| {
-                projection.input().is::<HashJoinExec>()
-                    && projection.expr().iter().all(|column| index(&column.expr).is_some())
-            })
-    };
-    if !of_chain(node) {
+    if plain(node).is_none() && choice(node).is_none() {
         return Ok(inputs.next().map_or_else(|| Arc::clone(node), Arc::clone));
     }
     let children = node.children().into_iter().map(|child| with_inputs(child, inputs)).collect::<Result<Vec<_>>>()?;

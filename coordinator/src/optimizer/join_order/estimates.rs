@@ -20,7 +20,7 @@ const EQUAL_TEXT: f64 = 0.005;
 
 /// What is known of the inputs of a chain.
 pub(super) struct Estimates {
-    pub(super) rows: Vec<f64>,
+    rows: Vec<f64>,
     columns: Vec<Vec<ColumnStatistics>>,
     /// Whether an input comes from a source that may be sent keys.
     sources: Vec<bool>,
@@ -41,6 +41,11 @@ impl Estimates {
         Ok(Some(found))
     }
 
+    /// An input that is joined with nothing.
+    pub(super) fn alone(&self, input: usize) -> Way {
+        Way { rows: self.rows[input], cost: 0.0, sides: None }
+    }
+
     /// How many rows come from a source to be a side of a join that makes `rows`; only keys of a single column are sent.
     /// Files are read alike in any order.
     pub(super) fn read(&self, (side, way): (Set, &Way), (_, other): (Set, &Way), rows: f64, single: bool) -> f64 {
@@ -55,10 +60,10 @@ impl Estimates {
     pub(super) fn distinct(&self, chain: &Chain, set: Set, equal: usize) -> f64 {
         let all = &chain.equal[equal];
         let known = all.iter().filter_map(|place| self.known(*place)).reduce(f64::max).unwrap_or(f64::INFINITY);
-        let places = all.iter().filter(|(input, _)| set & (1 << input) != 0);
         // Where a source counts the values of one of them, the others have hardly more.
-        let distinct = |place: &Place| self.known(*place).unwrap_or_else(|| self.spread(*place).min(known));
-        places.map(|place| distinct(place).clamp(1.0, self.rows[place.0])).fold(f64::INFINITY, f64::min)
+        let distinct = |place: Place| self.known(place).unwrap_or_else(|| self.spread(place).min(known));
+        let distinct = |place: Place| distinct(place).clamp(1.0, self.rows[place.0]);
+        chain.members(set, equal).map(distinct).fold(f64::INFINITY, f64::min)
     }
 
     /// How many different values a column has, where the source says so.
@@ -90,7 +95,10 @@ fn selected(input: &Arc<dyn ExecutionPlan>) -> Result<f64> {
         part.downcast_ref::<BinaryExpr>()
             .is_some_and(|part| *part.op() == Operator::Eq && (is_text(part.left()) || is_text(part.right())))
     });
-    let share = EQUAL_TEXT.powi(i32::try_from(equal.count()).unwrap_or(i32::MAX));
+    let equal = i32::try_from(equal.count()).unwrap_or(i32::MAX);
+    if equal == 0 {
+        return Ok(f64::INFINITY);
+    }
     let statistics = StatisticsContext::new().compute(filter.input().as_ref(), &StatisticsArgs::new())?;
-    Ok(statistics.num_rows.get_value().map_or(f64::INFINITY, |rows| *rows as f64 * share))
+    Ok(statistics.num_rows.get_value().map_or(f64::INFINITY, |rows| *rows as f64 * EQUAL_TEXT.powi(equal)))
 }

@@ -15,11 +15,11 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 
 /// The rule; no other may move limits after it.
 #[derive(Debug)]
-pub(crate) struct NestedOrder;
+pub(crate) struct WholeSort;
 
-impl PhysicalOptimizerRule for NestedOrder {
+impl PhysicalOptimizerRule for WholeSort {
     fn name(&self) -> &str {
-        "nested_order"
+        "whole_sort"
     }
 
     fn schema_check(&self) -> bool {
