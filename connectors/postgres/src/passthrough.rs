@@ -44,7 +44,10 @@ pub(crate) async fn describe(pool: &Arc<Pool>, arguments: &[String]) -> Result<T
     let text = format!("SELECT * FROM {}", enclosed(query));
     let begin = begin_own();
     let describe = async |client: &Client| {
-        future::try_join(client.prepare(&text), client.query_typed("SHOW server_encoding", &[])).await
+        // The second fails where the first did, and may be heard first.
+        let both = future::join(client.prepare(&text), client.query_typed("SHOW server_encoding", &[]));
+        let (statement, encoding) = both.await;
+        Ok((statement?, encoding?))
     };
     let answered = timeout(ANSWER, lease.transact(&begin, describe)).await.map_err(|_| pool.late(ANSWER))??;
     let (statement, encoding) = match answered {
