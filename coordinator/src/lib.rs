@@ -216,7 +216,7 @@ impl Coordinator {
         let sides = rules.iter().position(|rule| rule.name() == "join_selection").unwrap_or_default();
         rules.insert(sides, Arc::new(optimizer::join_order::JoinOrder));
         rules.extend(connectors::physical_rules());
-        rules.push(Arc::new(optimizer::whole_sort::WholeSort));
+        rules.push(Arc::new(optimizer::first_rows::FirstRows));
         let mut analysis: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(optimizer::comparable::Comparable)];
         analysis.extend(Analyzer::new().rules);
         let mut logical = Optimizer::new().rules;
