@@ -229,6 +229,7 @@ impl Coordinator {
             .with_catalog_list(Arc::new(list))
             .with_analyzer_rules(analysis)
             .with_optimizer_rules(logical)
+            .with_optimizer_rule(Arc::new(optimizer::zero::BothZeros))
             .with_optimizer_rule(Arc::new(optimizer::unique_name::UniqueName))
             .with_physical_optimizer_rules(rules);
         let mut state = register(builder, &self.0.catalogs, &self.0.channels, settings)

@@ -7,4 +7,5 @@ pub(crate) mod join_order;
 mod pattern;
 pub(crate) mod precision;
 pub(crate) mod unique_name;
+pub(crate) mod zero;
 mod zone;
