@@ -25,7 +25,10 @@ pub(crate) fn doubt(scan: &Scan, facts: &Facts, aggregation: &Aggregation) -> Op
         match kind(scan, *at) {
             Err(refusal) => return Some(refusal),
             Ok(Kind::Real | Kind::Double) => {
-                return Some(Refusal::new(RefusalCode::Type, "-0.0 and 0.0 are different here and equal in MongoDB"));
+                return Some(Refusal::new(
+                    RefusalCode::Type,
+                    "-0.0 equals 0.0, and MongoDB may give the one where the engine gives the other",
+                ));
             }
             Ok(Kind::Json | Kind::List(_) | Kind::Struct(_)) => {
                 return Some(Refusal::new(

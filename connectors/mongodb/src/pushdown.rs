@@ -217,18 +217,12 @@ fn comparison(name: &str, kind: &Kind, op: Comparison, literal: &Literal) -> Res
     if !equality && !float && !is_ordered(kind) {
         return Err(ORDER);
     }
-    // -0.0 and 0.0 are equal there; NaN is greatest here, and neither greater nor less there.
-    let zero = matches!(literal, Literal::Float(value) if *value == 0.0);
+    // NaN is greatest here, and neither greater nor less there.
     let sign = match op {
-        Comparison::NotEq if zero => {
-            return Err(Refusal::new(RefusalCode::Type, "-0.0 and 0.0 are different here and equal in MongoDB"));
-        }
         Comparison::Eq => "$eq",
         Comparison::NotEq => {
             return Ok((doc! { name: { "$nin": [value, Bson::Null] } }, !float));
         }
-        Comparison::Lt if zero => "$lte",
-        Comparison::Gt if zero => "$gte",
         Comparison::Lt => "$lt",
         Comparison::LtEq => "$lte",
         Comparison::Gt => "$gt",
@@ -246,9 +240,6 @@ fn membership(name: &str, kind: &Kind, values: &[Literal], negated: bool) -> Res
         return Err(Refusal::new(RefusalCode::Size, "the list is longer than 50000 values"));
     }
     let float = matches!(kind, Kind::Double | Kind::Real);
-    if float && negated && values.iter().any(|value| matches!(value, Literal::Float(0.0))) {
-        return Err(Refusal::new(RefusalCode::Type, "-0.0 and 0.0 are different here and equal in MongoDB"));
-    }
     let mut list = Vec::with_capacity(values.len());
     for literal in values {
         if let Value::Is(value) = value(kind, literal)? {

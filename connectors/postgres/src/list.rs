@@ -35,11 +35,8 @@ pub(crate) fn membership(
     if let Kind::Finite(kind) = kind {
         return membership(name, kind, values, negated).map(|(text, _)| (text, false));
     }
-    let exact = exact_order(kind) || *kind == Kind::Text(Collation::Bytes);
-    let superset = matches!(
-        kind,
-        Kind::Text(Collation::Loose) | Kind::Char(Collation::Bytes | Collation::Loose) | Kind::Float4 | Kind::Float8
-    );
+    let exact = exact_order(kind) || matches!(kind, Kind::Text(Collation::Bytes) | Kind::Float4 | Kind::Float8);
+    let superset = matches!(kind, Kind::Text(Collation::Loose) | Kind::Char(Collation::Bytes | Collation::Loose));
     if !(exact || superset && !negated) {
         return Err(refusal(kind));
     }

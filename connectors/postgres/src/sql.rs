@@ -119,7 +119,20 @@ fn order(scan: &Scan, key: &SortKey) -> Result<String> {
         (true, true) => " NULLS FIRST",
         (true, false) => " NULLS LAST",
     };
-    Ok(format!("{} {direction}{nulls}", key_value(scan, key)?))
+    let value = key_value(scan, key)?;
+    // Equal zeros come by their sign here: -0.0 is the first.
+    let sign = match Kind::of_column(column(scan, key.column)?)? {
+        Kind::Float4 => zero_sign(&value, "float4send", "80000000", key.descending),
+        Kind::Float8 => zero_sign(&value, "float8send", "8000000000000000", key.descending),
+        _ => String::new(),
+    };
+    Ok(format!("{value} {direction}{nulls}{sign}"))
+}
+
+/// A further key, by which zeros have the engine's order.
+fn zero_sign(value: &str, bytes_of: &str, negative: &str, descending: bool) -> String {
+    let direction = if descending { "ASC" } else { "DESC" };
+    format!(", CASE WHEN {value} = 0 THEN pg_catalog.{bytes_of}({value}) = '\\x{negative}'::bytea END {direction}")
 }
 
 /// A comparison operator.

@@ -27,12 +27,12 @@ async fn the_suite_of_all_connectors_passes() {
     println!(
         "filters {filters:?}, trees {trees:?}, limits {limits:?}, tops {tops:?}, groups {groups:?}, joins {joins:?}"
     );
-    // Refused: letters of either case, ends of a pattern, floats.
+    // Refused: letters of either case, ends of a pattern.
     let taken = |tally: Tally| tally.exact + tally.inexact;
-    assert!(taken(filters) > 2500 && filters.empty * 2 < taken(filters) && filters.refused > 100, "{filters:?}");
+    assert!(taken(filters) > 2500 && filters.empty * 2 < taken(filters) && filters.refused > 50, "{filters:?}");
     assert!(taken(trees) * 2 > trees.refused && trees.empty * 2 < taken(trees), "{trees:?}");
     assert_eq!((limits.exact, limits.refused), (12, 0));
-    assert!(tops.exact > 300 && tops.refused > 0, "{tops:?}");
+    assert!(tops.exact > 400 && tops.refused == 0, "{tops:?}");
     assert!(groups.exact > 100 && groups.refused > 0, "{groups:?}");
     assert!(joins.exact > 20 && joins.refused > 0, "{joins:?}");
     // What follows a join is taken over as it is of a table.
