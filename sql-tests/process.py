@@ -91,10 +91,10 @@ class Cluster:
             process.stop()
 
 
-def connect(address, user="test", password=""):
+def connect(address, user="test", password="", seconds=300):
     import adbc_driver_flightsql.dbapi as flight
     from adbc_driver_flightsql import DatabaseOptions
 
-    options = {"username": user, "password": password, DatabaseOptions.TIMEOUT_QUERY.value: "300", DatabaseOptions.TIMEOUT_FETCH.value: "300",
+    options = {"username": user, "password": password, DatabaseOptions.TIMEOUT_QUERY.value: str(seconds), DatabaseOptions.TIMEOUT_FETCH.value: str(seconds),
                DatabaseOptions.WITH_MAX_MSG_SIZE.value: str(256 << 20)}
     return flight.connect(f"grpc://{address}", db_kwargs=options, autocommit=True)
