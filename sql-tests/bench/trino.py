@@ -1,9 +1,13 @@
-"""Trino as a peer of the benchmarks: one node on loopback that reads Postgres, asked by its own HTTP protocol, ended with the block."""
+"""Trino as a peer of the benchmarks: one node on loopback that reads Postgres, asked by its own HTTP protocol, ended with the block.
+
+Out of its turn it is stopped: an idle JVM takes a tenth and more of two cores from whoever is measured."""
+import contextlib
 import importlib.util
 import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -43,9 +47,10 @@ class Pulled:
     """What a whole table into Trino took: seconds of the query, CPU seconds and peak memory in MB of the server, rows as the output."""
 
     def __init__(self, server, table):
-        start, before = time.monotonic(), server.cpu()
-        self.output = str(server.ask(f"INSERT INTO {server.sink(table)} SELECT * FROM postgresql.{table}")["updateCount"])
-        self.seconds, self.cpu, self.memory_mb = time.monotonic() - start, server.cpu() - before, server.memory_mb()
+        with server.awake():
+            start, before = time.monotonic(), server.cpu()
+            self.output = str(server.ask(f"INSERT INTO {server.sink(table)} SELECT * FROM postgresql.{table}")["updateCount"])
+            self.seconds, self.cpu, self.memory_mb = time.monotonic() - start, server.cpu() - before, server.memory_mb()
 
 
 class Trino:
@@ -101,6 +106,14 @@ metadata.cache-ttl=10m
                 raise SystemExit(f"Trino ended or was not ready within {READY_S} s\n{self.log.read_text().partition('ERROR')[2][:3000]}")
             time.sleep(0.2)
 
+    @contextlib.contextmanager
+    def awake(self):
+        """Runs the block while the server runs; after it the server is stopped."""
+        self.child.send_signal(signal.SIGCONT)
+        self.wait()
+        yield
+        self.child.send_signal(signal.SIGSTOP)
+
     def call(self, path, text=None):
         headers = {"X-Trino-User": "bench", "X-Trino-Session": SESSION}
         with urllib.request.urlopen(urllib.request.Request(urllib.parse.urljoin(self.address, path), text and text.encode(), headers), timeout=60) as answer:
@@ -125,7 +138,8 @@ metadata.cache-ttl=10m
 
     def prepare(self, table, passes):
         """Makes the table that throws away, and warms up."""
-        self.ask(f"CREATE TABLE IF NOT EXISTS {self.sink(table)} AS SELECT * FROM postgresql.{table} WITH NO DATA")
+        with self.awake():
+            self.ask(f"CREATE TABLE IF NOT EXISTS {self.sink(table)} AS SELECT * FROM postgresql.{table} WITH NO DATA")
         for _ in range(passes):
             Pulled(self, table)
 
@@ -137,6 +151,7 @@ metadata.cache-ttl=10m
         return int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{self.child.pid}/status").read_text())[1]) // 1024
 
     def __exit__(self, *_):
+        self.child.send_signal(signal.SIGCONT)
         self.child.terminate()
         try:
             self.child.wait(20)
