@@ -7,11 +7,11 @@ use std::task::{Context, Poll, ready};
 
 use futures::future;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, lookup_host};
-use tokio_postgres::config::Host;
+use tokio::net::TcpStream;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Config};
 
+use crate::connect::servers;
 use crate::tls::Tls;
 
 /// Sends the request to every server that the connection may lead to; the others do not know the statement. Whether one
@@ -34,25 +34,6 @@ async fn send(token: &CancelToken, name: &str, address: SocketAddr, mut tls: Tls
         Ok(tls) => token.cancel_query_raw(Patient(stream), tls).await.is_ok(),
         Err(_) => false,
     }
-}
-
-/// The names and addresses of the servers that are no sockets of this machine.
-async fn servers(config: &Config) -> Vec<(String, SocketAddr)> {
-    let (hosts, known, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
-    let mut servers = Vec::new();
-    for at in 0..hosts.len().max(known.len()) {
-        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-        match (hosts.get(at), known.get(at)) {
-            (Some(Host::Tcp(name)), Some(address)) => servers.push((name.clone(), (*address, port).into())),
-            (None, Some(address)) => servers.push((address.to_string(), (*address, port).into())),
-            (Some(Host::Tcp(name)), None) => {
-                let found = lookup_host((name.as_str(), port)).await.into_iter().flatten();
-                servers.extend(found.map(|address| (name.clone(), address)));
-            }
-            _ => {}
-        }
-    }
-    servers
 }
 
 /// A connection that is closed by the other side.

@@ -15,6 +15,11 @@ pub(crate) struct Place {
     pub(crate) table: Option<String>,
 }
 
+/// No server could be reached.
+pub(crate) fn unreached(cause: &std::io::Error, place: &Place) -> Error {
+    Error::unavailable(format!("could not connect to Postgres at {}: {cause}", place.address))
+}
+
 /// An error while a connection is made.
 pub(crate) fn connecting(error: &tokio_postgres::Error, place: &Place) -> Error {
     if let Some(answer) = error.as_db_error() {

@@ -15,7 +15,8 @@ use tokio_postgres::{Client, Row};
 
 use crate::cancel::cancel;
 use crate::config::Settings;
-use crate::error::{Place, connecting, crowded, lost, running};
+use crate::connect::{Failure, connect};
+use crate::error::{Place, connecting, crowded, lost, running, unreached};
 use crate::tls::{self, Tls};
 
 /// How long a read waits for a free connection.
@@ -222,15 +223,11 @@ impl Pool {
         let place = self.place(None);
         let tls = self.tls().await?;
         let connect = async {
-            let (client, connection) =
-                self.settings.config.connect(tls).await.map_err(|error| connecting(&error, &place))?;
-            let driver = tokio::spawn(async move {
-                // Whoever uses the connection sees its end as an error.
-                if let Err(cause) = connection.await {
-                    tracing::debug!("a connection to Postgres ended: {cause}");
-                }
-            });
-            Ok(Link { client, driver: driver.abort_handle() })
+            match connect(&self.settings.config, &tls).await {
+                Ok((client, driver)) => Ok(Link { client, driver }),
+                Err(Failure::Driver(error)) => Err(connecting(&error, &place)),
+                Err(Failure::Unreached(error)) => Err(unreached(&error, &place)),
+            }
         };
         let patience = self.settings.patience();
         timeout(patience, connect).await.unwrap_or_else(|_| {
