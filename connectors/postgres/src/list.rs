@@ -3,7 +3,7 @@
 use connector_spi::{Literal, Refusal, RefusalCode, Scan};
 
 use crate::metadata::Facts;
-use crate::pushdown::{exact_order, refusal};
+use crate::pushdown::{exact_comparison, refusal};
 use crate::sql::literal;
 use crate::types::{Collation, Kind};
 
@@ -35,7 +35,7 @@ pub(crate) fn membership(
     if let Kind::Finite(kind) = kind {
         return membership(name, kind, values, negated).map(|(text, _)| (text, false));
     }
-    let exact = exact_order(kind) || matches!(kind, Kind::Text(Collation::Bytes) | Kind::Float4 | Kind::Float8);
+    let exact = exact_comparison(kind) || *kind == Kind::Text(Collation::Bytes);
     let superset = matches!(kind, Kind::Text(Collation::Loose) | Kind::Char(Collation::Bytes | Collation::Loose));
     if !(exact || superset && !negated) {
         return Err(refusal(kind));

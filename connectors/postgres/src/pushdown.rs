@@ -68,8 +68,8 @@ fn unordered(scan: &Scan, key: &SortKey) -> Option<Refusal> {
     let kind = scan.columns.get(key.column).and_then(|column| Kind::of_column(column).ok());
     match kind {
         None => Some(UNTYPED),
-        Some(Kind::Text(Collation::Bytes) | Kind::Float4 | Kind::Float8) => None,
-        Some(kind) if exact_order(&kind) => None,
+        Some(Kind::Text(Collation::Bytes)) => None,
+        Some(kind) if exact_comparison(&kind) => None,
         Some(kind) => Some(refusal(&kind)),
     }
 }
@@ -133,7 +133,7 @@ fn comparison(name: &str, kind: &Kind, op: Comparison, value: &Literal) -> Resul
     let text = literal(kind, value)?;
     let equality = matches!(op, Comparison::Eq | Comparison::NotEq);
     match kind {
-        _ if exact_order(kind) => Ok((format!("{name} {} {text}", sign(op)), true)),
+        _ if exact_comparison(kind) => Ok((format!("{name} {} {text}", sign(op)), true)),
         Kind::Text(Collation::Bytes) if equality => Ok((format!("{name} {} {text}", sign(op)), true)),
         // Bytes decide the order here; there, the collation would.
         Kind::Text(Collation::Bytes) => Ok((format!("{name} COLLATE \"C\" {} {text}", sign(op)), true)),
@@ -141,10 +141,14 @@ fn comparison(name: &str, kind: &Kind, op: Comparison, value: &Literal) -> Resul
         Kind::Text(Collation::Loose) | Kind::Char(Collation::Bytes | Collation::Loose) if op == Comparison::Eq => {
             Ok((format!("{name} = {text}"), false))
         }
-        // -0.0 equals 0.0, NaN is equal to itself and greatest, here and there.
-        Kind::Float4 | Kind::Float8 => Ok((format!("{name} {} {text}", sign(op)), true)),
         other => Err(refusal(other)),
     }
+}
+
+/// Whether values compare as here. A float does: -0.0 equals 0.0, NaN is equal to itself and greatest, here and there; but
+/// equal ones need not be the same.
+pub(crate) fn exact_comparison(kind: &Kind) -> bool {
+    exact_order(kind) || matches!(kind, Kind::Float4 | Kind::Float8)
 }
 
 /// Whether equality and order of the type are those of its Arrow values.
