@@ -110,9 +110,11 @@ metadata.cache-ttl=10m
     def awake(self):
         """Runs the block while the server runs; after it the server is stopped."""
         self.child.send_signal(signal.SIGCONT)
-        self.wait()
-        yield
-        self.child.send_signal(signal.SIGSTOP)
+        try:
+            self.wait()
+            yield
+        finally:
+            self.child.send_signal(signal.SIGSTOP)
 
     def call(self, path, text=None):
         headers = {"X-Trino-User": "bench", "X-Trino-Session": SESSION}

@@ -67,12 +67,14 @@ fn with_both(expr: Expr) -> Transformed<Expr> {
 
 /// Whether it is `x = 0.0 OR x = -0.0`.
 fn names_both(expr: &Expr) -> bool {
-    let equality = |expr: &Expr| match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => Some((left.clone(), right.clone())),
-        _ => None,
-    };
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) = expr else { return false };
-    matches!((equality(left), equality(right)), (Some((x, zero)), Some((y, other))) if x == y && other_zero(&zero).as_ref() == Some(&*other))
+    match (left.as_ref(), right.as_ref()) {
+        (
+            Expr::BinaryExpr(BinaryExpr { left: x, op: Operator::Eq, right: zero }),
+            Expr::BinaryExpr(BinaryExpr { left: y, op: Operator::Eq, right: other }),
+        ) => x == y && other_zero(zero).as_ref() == Some(other.as_ref()),
+        _ => false,
+    }
 }
 
 /// The zero of the other sign, of the same type.
