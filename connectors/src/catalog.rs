@@ -1,6 +1,8 @@
 //! A source seen by DataFusion as catalog, schema and table.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use connector_spi::{Absorbed, Error, Op, Refusal, RefusalCode, Scan, Source, Split, Table, TableName};
@@ -23,17 +25,45 @@ use crate::session::{EngineSettings, Pushdown};
 use crate::sink::SourceSink;
 use crate::{Catalogs, ScanExec};
 
+/// What sources said of the tables of a query, by catalog and name.
+type Known = HashMap<(String, TableName), connector_spi::Result<Option<Arc<Table>>>>;
+
 /// The catalogs of one query.
 #[derive(Debug)]
 pub struct CatalogList {
     catalogs: Arc<Catalogs>,
     pushdown: Pushdown,
+    known: Arc<Mutex<Known>>,
 }
 
 impl CatalogList {
     /// The catalogs as one query sees them.
     pub fn new(catalogs: Arc<Catalogs>, pushdown: Pushdown) -> Self {
-        Self { catalogs, pushdown }
+        Self { catalogs, pushdown, known: Arc::default() }
+    }
+
+    /// Asks sources for the tables that a query is going to name, all at once, so that it does not wait for one after the
+    /// other. What a source answers, errors too, the query hears when it comes to the table.
+    pub async fn learn(list: &dyn CatalogProviderList, tables: Vec<(String, TableName)>) {
+        let Some(list) = (list as &dyn Any).downcast_ref::<Self>() else { return };
+        let mut wanted: HashMap<String, Vec<TableName>> = HashMap::new();
+        for (catalog, name) in tables {
+            let names = wanted.entry(catalog).or_default();
+            if name.schema != crate::information::NAME
+                && crate::passthrough::arguments(&name).is_none()
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+        let ask = wanted.into_iter().map(|(catalog, names)| async move {
+            // Without its source the table will say what is wrong.
+            let source = list.catalogs.get(&catalog).and_then(|catalog| catalog.source()).ok()?;
+            let answers = source.tables(&names).await.into_iter().map(|answer| answer.map(|table| table.map(Arc::new)));
+            Some(names.into_iter().map(move |name| (catalog.clone(), name)).zip(answers).collect::<Vec<_>>())
+        });
+        let answers = futures::future::join_all(ask).await;
+        list.known.lock().unwrap_or_else(PoisonError::into_inner).extend(answers.into_iter().flatten().flatten());
     }
 }
 
@@ -52,6 +82,7 @@ impl CatalogProviderList for CatalogList {
             catalogs: Arc::clone(&self.catalogs),
             name: name.to_owned(),
             pushdown: self.pushdown,
+            known: Arc::clone(&self.known),
         }))
     }
 }
@@ -61,6 +92,7 @@ struct OneCatalog {
     catalogs: Arc<Catalogs>,
     name: String,
     pushdown: Pushdown,
+    known: Arc<Mutex<Known>>,
 }
 
 impl CatalogProvider for OneCatalog {
@@ -86,12 +118,13 @@ impl SchemaProvider for OneSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let OneCatalog { catalogs, name: catalog, pushdown } = &self.catalog;
+        let OneCatalog { catalogs, name: catalog, pushdown, known } = &self.catalog;
         if self.name == crate::information::NAME {
             return crate::information::provider(catalogs, catalog, name).await;
         }
         let name = TableName::new(&self.name, name);
-        let table = resolve(catalogs, catalog, &name).await.map_err(to_datafusion)?;
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner).remove(&(catalog.clone(), name.clone()));
+        let table = found(catalogs, catalog, &name, known).await.map_err(to_datafusion)?;
         Ok(Some(table.provider(*pushdown)))
     }
 
@@ -115,14 +148,28 @@ pub struct Resolved {
 
 /// Finds a table. Errors: `NOT_FOUND` for catalog, schema or table, with the nearest name, and what the source answers.
 pub async fn resolve(catalogs: &Catalogs, catalog: &str, name: &TableName) -> connector_spi::Result<Resolved> {
+    found(catalogs, catalog, name, None).await
+}
+
+/// Finds a table of which the source may have spoken already.
+async fn found(
+    catalogs: &Catalogs,
+    catalog: &str,
+    name: &TableName,
+    known: Option<connector_spi::Result<Option<Arc<Table>>>>,
+) -> connector_spi::Result<Resolved> {
     let source = catalogs.get(catalog)?.source()?;
     let place = |error: Error| error.with("catalog", catalog).with("table", name);
     if let Some(arguments) = crate::passthrough::arguments(name) {
         let table = Arc::new(source.query(&arguments).await.map_err(|error| error.with("catalog", catalog))?);
         return Ok(Resolved { catalog: catalog.to_owned(), name: name.clone(), table, source });
     }
-    match source.table(name).await.map_err(place)? {
-        Some(table) => Ok(Resolved { catalog: catalog.to_owned(), name: name.clone(), table: Arc::new(table), source }),
+    let answer = match known {
+        Some(answer) => answer,
+        None => source.table(name).await.map(|table| table.map(Arc::new)),
+    };
+    match answer.map_err(place)? {
+        Some(table) => Ok(Resolved { catalog: catalog.to_owned(), name: name.clone(), table, source }),
         None => Err(missing(source.as_ref(), catalog, name).await),
     }
 }
@@ -358,5 +405,75 @@ impl TableProvider for UnfilteredFiles {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.0.scan(session, projection, &[], None).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use connector_spi::{BatchStream, Column, ReadContext, SchemaEntry};
+    use datafusion::arrow::datatypes::DataType;
+
+    use super::*;
+
+    /// Knows the tables "a" and "b", cannot describe "broken", and counts how often it is asked.
+    #[derive(Debug, Default, Clone)]
+    struct Counting {
+        alone: Arc<AtomicUsize>,
+        together: Arc<AtomicUsize>,
+    }
+
+    #[async_trait]
+    impl Source for Counting {
+        async fn list(&self) -> connector_spi::Result<Vec<SchemaEntry>> {
+            Ok(vec![SchemaEntry { name: "s".to_owned(), tables: Vec::new() }])
+        }
+
+        async fn table(&self, name: &TableName) -> connector_spi::Result<Option<Table>> {
+            self.alone.fetch_add(1, Ordering::SeqCst);
+            answer(name)
+        }
+
+        async fn tables(&self, names: &[TableName]) -> Vec<connector_spi::Result<Option<Table>>> {
+            self.together.fetch_add(1, Ordering::SeqCst);
+            names.iter().map(answer).collect()
+        }
+
+        async fn read(&self, _: &Scan, _: &Split, _: ReadContext) -> connector_spi::Result<BatchStream> {
+            Err(Error::unsupported("nothing is read here"))
+        }
+    }
+
+    fn answer(name: &TableName) -> connector_spi::Result<Option<Table>> {
+        match name.table.as_str() {
+            "a" | "b" => Ok(Some(Table::new(vec![Column::new(&name.table, DataType::Int64, true)]))),
+            "broken" => Err(Error::unavailable("it is broken")),
+            _ => Ok(None),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_is_asked_once_for_all_tables_and_each_hears_its_own_answer() {
+        let counting = Counting::default();
+        let catalogs = Catalogs::new(Vec::new());
+        catalogs.add_builtin("c", "counting", Arc::new(counting.clone())).expect("added");
+        let list = CatalogList::new(Arc::new(catalogs), Pushdown::Exact);
+        let names = ["a", "broken", "a", "missing", "b"].map(|name| ("c".to_owned(), TableName::new("s", name)));
+        let nowhere = ("nowhere".to_owned(), TableName::new("s", "a"));
+        CatalogList::learn(&list, names.into_iter().chain([nowhere]).collect()).await;
+        let schema = list.catalog("c").and_then(|catalog| catalog.schema("s")).expect("a schema");
+        for name in ["a", "b"] {
+            let table = schema.table(name).await.expect("an answer").expect("a table");
+            assert_eq!(table.schema().field(0).name(), name);
+        }
+        for (name, text) in [("broken", "it is broken"), ("missing", "table \"c.s.missing\" does not exist")] {
+            let error = schema.table(name).await.expect_err("an error").to_string();
+            assert!(error.contains(text), "{error}");
+        }
+        assert_eq!((counting.together.load(Ordering::SeqCst), counting.alone.load(Ordering::SeqCst)), (1, 0));
+        // What was told is told once: later it may be otherwise.
+        schema.table("a").await.expect("an answer");
+        assert_eq!(counting.alone.load(Ordering::SeqCst), 1);
     }
 }

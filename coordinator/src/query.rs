@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connector_spi::{BatchStream, Error, ErrorKind, Result};
+use connector_spi::{BatchStream, Error, ErrorKind, Result, TableName};
+use connectors::CatalogList;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -210,7 +211,16 @@ pub(crate) async fn logical(session: &Session, parsed: &Parsed, sql: &str) -> Re
     let values = session.values();
     let state = session.coordinator.state(&values, &session.coordinator.0.workers.crew(0), "");
     let parsed = parsed.clone();
-    let plan = crate::stack::deep(async move { state.statement_to_plan(parsed).await }).await?;
+    let plan = async move {
+        // A statement whose names cannot be told is refused below.
+        let names = state.resolve_table_references(&parsed).unwrap_or_default().into_iter().map(|name| {
+            let name = name.resolve(&values.catalog, &values.schema);
+            (name.catalog.to_string(), TableName::new(&*name.schema, &*name.table))
+        });
+        CatalogList::learn(state.catalog_list().as_ref(), names.collect()).await;
+        state.statement_to_plan(parsed).await
+    };
+    let plan = crate::stack::deep(plan).await?;
     let plan = plan.map_err(|error| explain(&error, sql))?;
     crate::subquery::check(&plan)?;
     Ok(plan)

@@ -1,4 +1,4 @@
-//! What the catalog of Postgres says of tables: one query for the list, one for a table.
+//! What the catalog of Postgres says of tables: one query for the list, one for the tables that a statement names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,14 +26,16 @@ LEFT JOIN pg_catalog.pg_class c
 WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
 ORDER BY n.nspname, c.relname";
 
-/// One row a column, and one of NULL for a table without columns.
+/// One row a column, and one of NULL for a table without columns; first the place of the table in the arrays of names.
+///
+/// To plan this costs Postgres more than to run it, so it is asked once for all tables.
 ///
 /// Domains are resolved to what they are made of. NOT NULL counts only where Postgres guarantees it: not for
 /// foreign tables, not where a child table may allow NULL, not where a constraint is not validated.
 /// Versions differ in `collisdeterministic` and in what `reltuples` says of a table never analyzed.
-const TABLE: &str = "
+const TABLES: &str = "
 WITH RECURSIVE target AS (
-  SELECT c.oid, n.nspname, c.relname, c.relkind, c.relhassubclass,
+  SELECT w.at, c.oid, n.nspname, c.relname, c.relkind, c.relhassubclass,
     CASE
       WHEN c.relkind = 'p' THEN (
         SELECT CASE WHEN min(l.reltuples) >= 0 THEN sum(l.reltuples::float8) END
@@ -58,16 +60,17 @@ WITH RECURSIVE target AS (
       JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typcollation = 0
       WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
     ) AS indexed
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) WITH ORDINALITY AS w (schema, name, at)
+  JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+  JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ), resolved AS (
-  SELECT a.attnum, a.atttypid AS type, a.atttypmod AS modifier
+  SELECT c.oid, a.attnum, a.atttypid AS type, a.atttypmod AS modifier
   FROM target c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   UNION ALL
-  SELECT r.attnum, t.typbasetype, t.typtypmod
+  SELECT r.oid, r.attnum, t.typbasetype, t.typtypmod
   FROM resolved r JOIN pg_catalog.pg_type t ON t.oid = r.type AND t.typtype = 'd'
 )
-SELECT a.attname::text,
+SELECT c.at, a.attname::text,
   CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname::text ELSE '' END,
   r.modifier,
   CASE WHEN t.typcategory = 'A' AND e.typnamespace = 'pg_catalog'::regnamespace AND t.oid = e.typarray
@@ -83,7 +86,7 @@ SELECT a.attname::text,
   pg_catalog.current_setting('server_version_num')::int4 >= 140000
 FROM target c
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN (resolved r JOIN pg_catalog.pg_type t ON t.oid = r.type AND t.typtype <> 'd') ON r.attnum = a.attnum
+LEFT JOIN (resolved r JOIN pg_catalog.pg_type t ON t.oid = r.type AND t.typtype <> 'd') ON r.oid = c.oid AND r.attnum = a.attnum
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typelem <> 0
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 LEFT JOIN LATERAL (
@@ -91,7 +94,7 @@ LEFT JOIN LATERAL (
   WHERE p.schemaname = c.nspname AND p.tablename = c.relname AND p.attname = a.attname
   ORDER BY p.inherited DESC LIMIT 1
 ) s ON true
-ORDER BY a.attnum";
+ORDER BY c.at, a.attnum";
 
 /// The columns of a table that the user may not read; none where it may read none.
 const DENIED: &str = "
@@ -188,34 +191,66 @@ pub(crate) async fn denied(pool: &Arc<Pool>, name: &TableName) -> Result<Vec<Str
 
 /// One table with everything planning wants to know.
 pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<Table>> {
+    tables(pool, std::slice::from_ref(name)).await.pop().unwrap_or(Ok(None))
+}
+
+/// Several tables, each with everything planning wants to know.
+pub(crate) async fn tables(pool: &Arc<Pool>, names: &[TableName]) -> Vec<Result<Option<Table>>> {
     // No name in Postgres has this character, and no statement may.
-    if name.schema.contains('\0') || name.table.contains('\0') {
-        return Ok(None);
+    let possible = |name: &&TableName| !name.schema.contains('\0') && !name.table.contains('\0');
+    let (schemas, tables): (Vec<_>, Vec<_>) =
+        names.iter().filter(possible).map(|name| (name.schema.as_str(), name.table.as_str())).unzip();
+    let values: [(&(dyn ToSql + Sync), Type); 2] = [(&schemas, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let rows = match schemas.is_empty() {
+        true => Ok(Vec::new()),
+        false => ask(pool, TABLES, &values).await.and_then(|rows| {
+            let at = |row: Row| Ok((cell::<i64>(&row, 0)?, row));
+            rows.into_iter().map(at).collect::<Result<Vec<_>>>()
+        }),
+    };
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => return names.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let mut at = 0;
+    let mut answers = Vec::with_capacity(names.len());
+    for name in names {
+        if !possible(&name) {
+            answers.push(Ok(None));
+            continue;
+        }
+        at += 1;
+        let first = rows.partition_point(|(of, _)| *of < at);
+        let own = &rows[first..rows.partition_point(|(of, _)| *of <= at)];
+        answers.push(described(pool, own));
     }
-    let values: [(&(dyn ToSql + Sync), Type); 2] = [(&name.schema, Type::TEXT), (&name.table, Type::TEXT)];
-    let rows = ask(pool, TABLE, &values).await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let tuples: Option<f64> = cell(first, 8)?;
-    let bytes: Option<i64> = cell(first, 9)?;
+    answers
+}
+
+/// A table from its rows, each behind the table's place; none where there is no row.
+fn described(pool: &Pool, rows: &[(i64, Row)]) -> Result<Option<Table>> {
+    let Some((_, first)) = rows.first() else { return Ok(None) };
+    let tuples: Option<f64> = cell(first, 9)?;
+    let bytes: Option<i64> = cell(first, 10)?;
     let mut facts = Facts {
         query: None,
         own: false,
-        relkind: cell(first, 10)?,
+        relkind: cell(first, 11)?,
         rows: tuples.map(|tuples| tuples as u64),
         bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()),
-        indexed: cell::<Option<Vec<String>>>(first, 12)?.unwrap_or_default(),
-        hashes_lists: cell(first, 13)?,
+        indexed: cell::<Option<Vec<String>>>(first, 13)?.unwrap_or_default(),
+        hashes_lists: cell(first, 14)?,
         distinct: Vec::new(),
     };
-    let unicode = cell::<String>(first, 11)? == "UTF8";
+    let unicode = cell::<String>(first, 12)? == "UTF8";
     let mut columns = Vec::with_capacity(rows.len());
     let mut statistics = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let Some(name) = cell::<Option<String>>(row, 0)? else { continue };
+    for (_, row) in rows {
+        let Some(name) = cell::<Option<String>>(row, 1)? else { continue };
         columns.push(column(name, row, unicode, &pool.settings.choices)?);
         statistics.push(ColumnStatistics {
-            null_fraction: cell(row, 6)?,
-            distinct: cell::<Option<f64>>(row, 7)?.and_then(|distinct| different(distinct, facts.rows)),
+            null_fraction: cell(row, 7)?,
+            distinct: cell::<Option<f64>>(row, 8)?.and_then(|distinct| different(distinct, facts.rows)),
         });
     }
     facts.distinct = statistics.iter().map(|column| column.distinct).collect();
@@ -226,20 +261,20 @@ pub(crate) async fn table(pool: &Arc<Pool>, name: &TableName) -> Result<Option<T
 }
 
 fn column(name: String, row: &Row, unicode: bool, choices: &Choices) -> Result<Column> {
-    let type_name: Option<String> = cell(row, 1)?;
-    let element: Option<String> = cell(row, 3)?;
+    let type_name: Option<String> = cell(row, 2)?;
+    let element: Option<String> = cell(row, 4)?;
     let described = Described {
         name: type_name.as_deref().unwrap_or_default(),
-        modifier: cell::<Option<i32>>(row, 2)?.unwrap_or(-1),
+        modifier: cell::<Option<i32>>(row, 3)?.unwrap_or(-1),
         element: element.as_deref(),
-        collation: match (unicode, cell(row, 5)?) {
+        collation: match (unicode, cell(row, 6)?) {
             (false, _) => Collation::Foreign,
             (true, true) => Collation::Bytes,
             (true, false) => Collation::Loose,
         },
     };
     let kind = Kind::of(&described, choices);
-    let required: bool = cell(row, 4)?;
+    let required: bool = cell(row, 5)?;
     let nullable = !required || matches!(kind, Kind::Finite(_));
     Ok(Column::new(name, kind.data_type(), nullable).with_native(kind.native()?))
 }

@@ -37,6 +37,10 @@ impl Source for PostgresSource {
         metadata::table(&self.pool, name).await
     }
 
+    async fn tables(&self, names: &[TableName]) -> Vec<Result<Option<Table>>> {
+        metadata::tables(&self.pool, names).await
+    }
+
     async fn query(&self, arguments: &[String]) -> Result<Table> {
         passthrough::describe(&self.pool, arguments).await
     }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
 
@@ -38,6 +39,9 @@ pub use scan::{
 pub use split::{Guard, ReadContext, ReadCounters, Split, Splits};
 pub use table::{Column, ColumnStatistics, SchemaEntry, Table, TableEntry, TableKind, TableName, TableStatistics};
 pub use take::{Connective, Taken, inwards, take};
+
+/// How many tables a source is asked for at once where it takes one request each.
+const TABLES_AT_ONCE: usize = 8;
 
 /// Rows on their way out of a source. Dropping the stream cancels the work in the source.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -99,6 +103,18 @@ pub trait Source: Debug + Send + Sync {
     /// - Errors: as [`Source::list`].
     /// - On drop: gives the request up.
     async fn table(&self, name: &TableName) -> Result<Option<Table>>;
+
+    /// Describes the tables of one query, an answer for each in the order of the names, which are all different.
+    ///
+    /// - Runs on: coordinator, once per query that names several tables of the catalog; instead of [`Source::table`].
+    /// - Must: answer for each table as [`Source::table`] does.
+    /// - May: ask the source for all of them with one request (the default: one each, several at once).
+    /// - Errors: as [`Source::table`], each at its table's place.
+    /// - On drop: gives the requests up.
+    async fn tables(&self, names: &[TableName]) -> Vec<Result<Option<Table>>> {
+        let asked = names.iter().map(|name| self.table(name)).collect::<Vec<_>>();
+        futures::stream::iter(asked).buffered(TABLES_AT_ONCE).collect().await
+    }
 
     /// Describes what a query in the source's own language returns (`TABLE(catalog.system.query('…'))`), so that a scan of
     /// it can be read like one of a table.

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
-use connector_spi::{Absorbed, Op, TableKind};
+use connector_spi::{Absorbed, Op, Table, TableKind};
 use futures::TryStreamExt;
 
 use crate::fixture::{connect, context, database, fixture, open, read, scan};
@@ -39,6 +39,35 @@ async fn every_kind_of_table_is_listed_and_read() {
     for missing in ["plain2", "an_index", "a_sequence", "PLAIN", "", "a\0b"] {
         assert!(fixture.source.table(&fixture.name(missing)).await.expect("an answer").is_none(), "{missing:?}");
     }
+}
+
+#[tokio::test]
+async fn tables_asked_for_together_are_described_as_each_alone() {
+    let Some(fixture) = fixture("together").await else { return };
+    fixture
+        .run(
+            "CREATE TABLE plain (id int8 PRIMARY KEY, gone int4, t varchar(5) NOT NULL); ALTER TABLE plain DROP COLUMN gone;
+             INSERT INTO plain SELECT i, i % 3 FROM generate_series(1, 50) i; CREATE TABLE nothing ();
+             CREATE DOMAIN small AS numeric(5, 2); CREATE DOMAIN smaller AS small;
+             CREATE TABLE \"with domains\" (a smaller, b small[], c smaller, d text COLLATE \"C\");
+             CREATE TABLE cut (id int4 NOT NULL) PARTITION BY RANGE (id); CREATE TABLE cut_1 PARTITION OF cut FOR VALUES FROM (0) TO (9);
+             CREATE VIEW seen AS SELECT t, id FROM plain; ANALYZE plain",
+        )
+        .await;
+    let names = ["seen", "missing", "plain", "a\0b", "nothing", "with domains", "cut", "PLAIN", "cut_1"];
+    let names = names.map(|name| fixture.name(name));
+    let together = fixture.source.tables(&names).await;
+    assert_eq!(together.len(), names.len());
+    let mut columns = 0;
+    for (name, together) in names.iter().zip(together) {
+        let alone = fixture.source.table(name).await.expect("an answer");
+        let told = |table: Option<Table>| table.map(|table| (table.columns, table.native, table.statistics));
+        let alone = told(alone);
+        columns += alone.as_ref().map_or(0, |(columns, ..)| columns.len());
+        assert_eq!(told(together.expect("an answer")), alone, "{name}");
+    }
+    assert_eq!(columns, 2 + 2 + 4 + 1 + 1);
+    assert!(fixture.source.tables(&[]).await.is_empty());
 }
 
 #[tokio::test]
