@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringArray,
+    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, PrimitiveBuilder, StringArray,
     Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{Field, IntervalMonthDayNano};
+use arrow::datatypes::{ArrowPrimitiveType, Field, IntervalMonthDayNano};
 
 use crate::numeric::{decimal, rounded};
 use crate::types::{Kind, MONEY};
@@ -86,45 +86,65 @@ impl Cells {
         }
     }
 
-    /// Appends a value, NULL where there are no bytes.
-    pub(crate) fn push(&mut self, bytes: Option<&[u8]>) -> Result<(), Misfit> {
+    /// Appends values, NULL where there are no bytes.
+    pub(crate) fn extend(&mut self, values: Values<'_>) -> Result<(), Misfit> {
         match self {
-            Self::Bool(cells) => cells.append_option(bytes.map(|b| fixed::<1>(b).map(|b| b[0] != 0)).transpose()?),
-            Self::Int2(cells) => cells.append_option(bytes.map(|b| fixed(b).map(i16::from_be_bytes)).transpose()?),
-            Self::Int4(cells) => cells.append_option(bytes.map(|b| fixed(b).map(i32::from_be_bytes)).transpose()?),
-            Self::Int8(cells) => cells.append_option(bytes.map(|b| fixed(b).map(i64::from_be_bytes)).transpose()?),
-            Self::Oid(cells) => {
-                cells.append_option(bytes.map(|b| fixed(b).map(|b| i64::from(u32::from_be_bytes(b)))).transpose()?);
+            Self::Bool(cells) => {
+                for value in values {
+                    cells.append_option(value.map(|b| fixed::<1>(b).map(|b| b[0] != 0)).transpose()?);
+                }
+                Ok(())
             }
-            Self::Float4(cells) => cells.append_option(bytes.map(float4).transpose()?),
-            Self::Float8(cells) => cells.append_option(bytes.map(float8).transpose()?),
-            Self::Rounded(cells) => cells.append_option(bytes.map(rounded).transpose()?),
-            Self::Numeric(cells, precision, scale) => {
-                cells.append_option(bytes.map(|b| decimal(b, *precision, *scale)).transpose()?);
+            Self::Int2(cells) => each(cells, values, |b| fixed(b).map(i16::from_be_bytes)),
+            Self::Int4(cells) => each(cells, values, |b| fixed(b).map(i32::from_be_bytes)),
+            Self::Int8(cells) => each(cells, values, |b| fixed(b).map(i64::from_be_bytes)),
+            Self::Oid(cells) => each(cells, values, |b| fixed(b).map(|b| i64::from(u32::from_be_bytes(b)))),
+            Self::Float4(cells) => each(cells, values, float4),
+            Self::Float8(cells) => each(cells, values, float8),
+            Self::Rounded(cells) => each(cells, values, rounded),
+            Self::Numeric(cells, precision, scale) => each(cells, values, |b| decimal(b, *precision, *scale)),
+            Self::Uuid(cells) => {
+                for value in values {
+                    match value {
+                        Some(bytes) => append_uuid(cells, &fixed(bytes)?),
+                        None => cells.append_null(),
+                    }
+                }
+                Ok(())
             }
-            Self::Uuid(cells) => match bytes {
-                Some(bytes) => append_uuid(cells, &fixed(bytes)?),
-                None => cells.append_null(),
-            },
-            Self::Text(cells) | Self::Bytea(cells) => cells.append_option(bytes),
-            Self::Date(cells) => cells.append_option(bytes.map(date).transpose()?),
-            Self::Time(cells) => cells.append_option(bytes.map(time).transpose()?),
-            Self::Moment(cells) => cells.append_option(bytes.map(moment).transpose()?),
-            Self::Interval(cells) => cells.append_option(bytes.map(interval).transpose()?),
+            Self::Text(cells) | Self::Bytea(cells) => {
+                values.for_each(|value| cells.append_option(value));
+                Ok(())
+            }
+            Self::Date(cells) => each(cells, values, date),
+            Self::Time(cells) => each(cells, values, time),
+            Self::Moment(cells) => each(cells, values, moment),
+            Self::Interval(cells) => each(cells, values, interval),
             Self::Finite { cells, infinite } => {
-                let finite = bytes.filter(|bytes| !is_infinite(bytes));
-                *infinite += u64::from(bytes.is_some() && finite.is_none());
-                cells.push(finite)?;
+                let mut finite = values.places().collect::<Vec<_>>();
+                for (place, value) in finite.iter_mut().zip(values.clone()) {
+                    if value.is_some_and(is_infinite) {
+                        *place = Place::NULL;
+                        *infinite += 1;
+                    }
+                }
+                cells.extend(Values::new(values.bytes, &finite, 1))
             }
             Self::Array { items, lengths, valid, .. } => {
-                valid.push(bytes.is_some());
-                lengths.push(match bytes {
-                    Some(bytes) => array(bytes, items)?,
-                    None => 0,
-                });
+                for value in values {
+                    valid.push(value.is_some());
+                    lengths.push(value.map_or(Ok(0), |bytes| array(bytes, items))?);
+                }
+                Ok(())
             }
         }
-        Ok(())
+    }
+
+    /// Appends one value.
+    fn push(&mut self, value: Option<&[u8]>) -> Result<(), Misfit> {
+        let bytes = value.unwrap_or_default();
+        let place = value.map_or(Some(Place::NULL), |bytes| Place::new(0, bytes.len()));
+        self.extend(Values::new(bytes, &[place.ok_or("is longer than any value can be")?], 1))
     }
 
     /// How many values became NULL; the count starts anew.
@@ -166,6 +186,69 @@ impl Cells {
             }
         })
     }
+}
+
+/// Where a value is in some bytes; NULL is nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    start: u32,
+    length: u32,
+}
+
+impl Place {
+    pub(crate) const NULL: Self = Self { start: 0, length: u32::MAX };
+
+    /// None where the value is farther, or longer, than any can be.
+    pub(crate) fn new(start: usize, length: usize) -> Option<Self> {
+        let (start, length) = (u32::try_from(start).ok()?, u32::try_from(length).ok()?);
+        (length < u32::MAX).then_some(Self { start, length })
+    }
+}
+
+/// Values of one column: of the places each so many-th, from the first on.
+#[derive(Debug, Clone)]
+pub(crate) struct Values<'a> {
+    bytes: &'a [u8],
+    places: std::iter::StepBy<std::slice::Iter<'a, Place>>,
+}
+
+impl<'a> Values<'a> {
+    /// The places are within the bytes; `width` is not zero.
+    pub(crate) fn new(bytes: &'a [u8], places: &'a [Place], width: usize) -> Self {
+        Self { bytes, places: places.iter().step_by(width) }
+    }
+
+    fn places(&self) -> impl Iterator<Item = Place> + use<'a> {
+        self.places.clone().copied()
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let place = *self.places.next()?;
+        let start = place.start as usize;
+        Some((place != Place::NULL).then(|| &self.bytes[start..start + place.length as usize]))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.places.size_hint()
+    }
+}
+
+fn each<T: ArrowPrimitiveType>(
+    cells: &mut PrimitiveBuilder<T>,
+    values: Values<'_>,
+    read: impl Fn(&[u8]) -> Result<T::Native, Misfit>,
+) -> Result<(), Misfit> {
+    for value in values {
+        match value {
+            Some(bytes) => cells.append_value(read(bytes)?),
+            None => cells.append_null(),
+        }
+    }
+    Ok(())
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Misfit> {
