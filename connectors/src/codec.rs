@@ -1,4 +1,4 @@
-//! Our only codec: a [`ScanExec`] as bytes, catalog name inside, credentials never.
+//! Our only codec: our nodes as bytes; of a [`ScanExec`] catalog name inside, credentials never.
 
 use std::sync::Arc;
 
@@ -17,11 +17,12 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use crate::error::to_datafusion;
+use crate::key_lists::KeysExec;
 use crate::keys::Keys;
 use crate::scan::Work;
 use crate::{Catalogs, ScanExec};
 
-/// Encodes [`ScanExec`]; the same on every node.
+/// Encodes [`ScanExec`] and [`KeysExec`]; the same on every node.
 #[derive(Debug, Default)]
 pub(crate) struct ScanCodec {
     /// Where resident rows come from; absent where plans are only decoded.
@@ -29,7 +30,14 @@ pub(crate) struct ScanCodec {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Message {
+enum Message {
+    Scan(Box<ScanMessage>),
+    /// Whether the joins of its input make long lists of their keys.
+    Keys(bool),
+}
+
+#[derive(Serialize, Deserialize)]
+struct ScanMessage {
     scan: Scan,
     partitions: Vec<Vec<Item>>,
     remote: Option<String>,
@@ -72,6 +80,13 @@ impl PhysicalExtensionCodec for ScanCodec {
         buffer: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
+        let mut write = |message| -> Result<()> {
+            *buffer = postcard::to_extend(&message, std::mem::take(buffer)).map_err(broken)?;
+            Ok(())
+        };
+        if let Some(exec) = node.downcast_ref::<KeysExec>() {
+            return write(Message::Keys(exec.long));
+        }
         let Some(exec) = node.downcast_ref::<ScanExec>() else {
             return Err(to_datafusion(Error::unsupported(format!("{} cannot be sent to a worker", node.name()))));
         };
@@ -82,24 +97,27 @@ impl PhysicalExtensionCodec for ScanCodec {
             Ok((converter.physical_expr_to_proto(&filter, self)?.encode_to_vec(), places.to_vec()))
         };
         let keys = exec.keys().into_iter().flat_map(Keys::exprs).map(filter);
-        let message = Message {
+        let message = ScanMessage {
             scan: Scan::clone(&exec.scan),
             partitions: exec.partitions.iter().map(items).collect::<Result<_>>()?,
             remote: exec.remote.clone(),
             keys: keys.collect::<Result<_>>()?,
         };
-        *buffer = postcard::to_extend(&message, std::mem::take(buffer)).map_err(broken)?;
-        Ok(())
+        write(Message::Scan(Box::new(message)))
     }
 
     fn try_decode(
         &self,
         buffer: &[u8],
-        _: &[Arc<dyn ExecutionPlan>],
+        inputs: &[Arc<dyn ExecutionPlan>],
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let message: Message = postcard::from_bytes(buffer).map_err(broken)?;
+        let message = match (postcard::from_bytes(buffer).map_err(broken)?, inputs) {
+            (Message::Scan(message), []) => *message,
+            (Message::Keys(long), [input]) => return Ok(Arc::new(KeysExec { input: Arc::clone(input), long })),
+            _ => return Err(unreadable(&"it has another number of inputs")),
+        };
         let work = |item| match item {
             Item::Split(split) => Ok(Work::Split(split)),
             Item::Rows(bytes) => Ok(Work::Rows(read_rows(&bytes)?)),
@@ -126,7 +144,7 @@ fn broken(cause: postcard::Error) -> DataFusionError {
 }
 
 fn unreadable(cause: &dyn std::fmt::Display) -> DataFusionError {
-    to_datafusion(Error::internal(format!("a scan could not be turned to or from bytes: {cause}")))
+    to_datafusion(Error::internal(format!("a node of a plan could not be turned to or from bytes: {cause}")))
 }
 
 fn write_rows(scan: &Scan, rows: &[RecordBatch]) -> Result<Vec<u8>> {
@@ -148,7 +166,8 @@ fn read_rows(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
 mod tests {
     use connector_spi::{Column, Comparison, Literal, Predicate, Table, TableName};
     use datafusion::arrow::array::Int64Array;
-    use datafusion::arrow::datatypes::DataType;
+    use datafusion::arrow::datatypes::{DataType, Schema};
+    use datafusion::physical_plan::empty::EmptyExec;
     use datafusion::prelude::SessionContext;
     use datafusion_proto::physical_plan::DefaultPhysicalProtoConverter;
 
@@ -178,5 +197,20 @@ mod tests {
         assert!(matches!(&back.partitions[0][0], Work::Split(s) if *s == split));
         assert!(matches!(&back.partitions[0][1], Work::Rows(r) if *r == vec![rows]));
         assert_eq!(back.partitions.len(), 2);
+    }
+
+    #[test]
+    fn a_limit_for_lists_of_keys_survives_the_wire_with_its_input() {
+        let input: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let (codec, converter, context) =
+            (ScanCodec::default(), DefaultPhysicalProtoConverter {}, SessionContext::new().task_ctx());
+        for long in [false, true] {
+            let mut bytes = Vec::new();
+            let exec = KeysExec { input: Arc::clone(&input), long };
+            codec.try_encode(Arc::new(exec), &mut bytes, &converter).expect("encodes");
+            let back = codec.try_decode(&bytes, &[Arc::clone(&input)], &context, &converter).expect("decodes");
+            assert_eq!(back.downcast_ref::<KeysExec>().map(|back| back.long), Some(long));
+            assert!(codec.try_decode(&bytes, &[], &context, &converter).is_err());
+        }
     }
 }

@@ -77,6 +77,11 @@ impl Keys {
         self
     }
 
+    /// The ids of the filters.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.filters.iter().filter_map(|filter| filter.expr.expression_id())
+    }
+
     /// The filters as expressions over [`Keys::schema`] of the places.
     pub(crate) fn exprs(&self) -> impl Iterator<Item = (Arc<dyn PhysicalExpr>, &[usize])> {
         self.filters.iter().map(|filter| {
@@ -122,13 +127,17 @@ impl Filter {
     }
 }
 
+/// The ids of the filters that a node makes, if it is a hash join.
+pub(crate) fn made_by(node: &Arc<dyn ExecutionPlan>) -> Option<Vec<u64>> {
+    let join = node.downcast_ref::<HashJoinExec>()?;
+    Some(join.dynamic_expressions_produced().iter().filter_map(|filter| filter.expression_id()).collect())
+}
+
 /// The ids of the filters that hash joins of a plan make.
 pub(crate) fn joins(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<u64>> {
     let mut ids = Vec::new();
     plan.apply(|node| {
-        if node.is::<HashJoinExec>() {
-            ids.extend(node.dynamic_expressions_produced().iter().filter_map(|filter| filter.expression_id()));
-        }
+        ids.extend(made_by(node).into_iter().flatten());
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     })?;
     Ok(ids)

@@ -13,6 +13,7 @@ mod estimate;
 mod field;
 mod information;
 mod join;
+mod key_lists;
 mod keys;
 mod literal;
 mod passthrough;

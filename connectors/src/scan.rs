@@ -8,7 +8,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Statistics;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column as Place;
@@ -22,6 +22,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
 };
+use datafusion_distributed::DistributedLeafExec;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::distribute::deal;
@@ -261,6 +262,23 @@ impl ScanExec {
         }
         Self { partitions, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
     }
+}
+
+/// Visits every scan of a plan, those of all its tasks.
+pub(crate) fn each_scan(plan: &Arc<dyn ExecutionPlan>, mut visit: impl FnMut(&ScanExec)) -> Result<()> {
+    let mut leaf = |node: &Arc<dyn ExecutionPlan>| {
+        if let Some(scan) = node.downcast_ref::<ScanExec>() {
+            visit(scan);
+        }
+    };
+    let walked = plan.apply(|node| {
+        match node.downcast_ref::<DistributedLeafExec>() {
+            Some(tasks) => tasks.variants().iter().for_each(&mut leaf),
+            None => leaf(node),
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.map(|_| ())
 }
 
 impl DisplayAs for ScanExec {

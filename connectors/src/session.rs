@@ -16,9 +16,8 @@ use crate::channel::Channels;
 use crate::codec::ScanCodec;
 use crate::distribute::{desired_tasks, scale_up};
 
-/// The longest list of join keys, in values and in bytes of their array, that is worth sending to a source.
+/// The longest list of join keys that is worth sending to a source.
 pub const MOST_JOIN_KEYS: usize = 50_000;
-const MOST_JOIN_KEY_BYTES: usize = 2 << 20;
 
 /// How much connectors may take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,8 +59,6 @@ extensions_options! {
         pub workers: usize, default = 0
         /// Bytes of source data that make one more task worth while; 0: every piece.
         pub bytes_per_task: usize, default = 32 * 1024 * 1024
-        /// Whether joins make long lists of their keys, since a source waits for them.
-        pub join_keys: bool, default = false
         /// The version of the catalogs that the plan was made with.
         pub catalogs_version: u64, default = 0
     }
@@ -81,10 +78,6 @@ impl EngineSettings {
     pub fn apply(&self, config: &mut SessionConfig) {
         let options = config.options_mut();
         options.execution.time_zone = Some(self.time_zone.clone());
-        if self.join_keys {
-            options.optimizer.hash_join_inlist_pushdown_max_distinct_values = MOST_JOIN_KEYS;
-            options.optimizer.hash_join_inlist_pushdown_max_size = MOST_JOIN_KEY_BYTES;
-        }
         if let Ok(rows) = ConfigNonZeroUsize::try_new(self.batch_rows) {
             options.execution.batch_size = rows;
         }

@@ -259,7 +259,7 @@ async fn physical(session: &Session, plan: &LogicalPlan, sql: &str, life: &Life)
             state = coordinator.state(&values, &crew, &id);
             made = state.create_physical_plan(&plan).await?;
         }
-        let plan = connectors::settle(made, state.config_mut())?;
+        let plan = connectors::settle(made)?;
         Ok(Planned { state, plan, crew, local })
     });
     planned.await?.map_err(|error| explain(&error, sql))

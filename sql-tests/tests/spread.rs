@@ -19,6 +19,17 @@ fn servers() -> Result<bool> {
     Ok(up)
 }
 
+/// A coordinator and its workers, among which even small queries are spread.
+async fn cluster(workers: usize) -> Result<Cluster> {
+    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
+    Cluster::start(&Plan { workers, catalogs, spread: true }).await
+}
+
+/// Rows of text as one text.
+fn text(rows: &[Vec<String>]) -> String {
+    rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>().join("\n")
+}
+
 fn embedded(sql: &str) -> Result<Vec<Vec<String>>> {
     let mut command = Command::new(binary()?);
     command.current_dir(root()).args(["sql", "--catalogs", "sql-tests/etc/catalogs", "--format", "tsv", "-e", sql]);
@@ -33,13 +44,10 @@ async fn a_join_of_postgres_and_parquet_runs_on_both_workers() -> Result<()> {
     if !servers()? {
         return Ok(());
     }
-    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
-    let cluster = Cluster::start(&Plan { workers: 2, catalogs, spread: true }).await?;
+    let cluster = cluster(2).await?;
     let mut client = cluster.client().await?;
 
-    let analyzed = client.query(&format!("EXPLAIN ANALYZE {JOIN}")).await?.rows()?;
-    let text: Vec<String> = analyzed.into_iter().map(|row| row.join(" ")).collect();
-    let text = text.join("\n");
+    let text = text(&client.query(&format!("EXPLAIN ANALYZE {JOIN}")).await?.rows()?);
     for worker in &cluster.workers {
         let address = worker.address("worker")?.to_string();
         ensure!(text.contains(&address), "EXPLAIN ANALYZE shows no task on {address}:\n{text}");
@@ -57,8 +65,7 @@ async fn a_join_of_postgres_and_parquet_runs_on_both_workers() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_spread_is_planned_for_the_workers() -> Result<()> {
-    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
-    let cluster = Cluster::start(&Plan { workers: 2, catalogs, spread: true }).await?;
+    let cluster = cluster(2).await?;
     let mut client = cluster.client().await?;
     for sql in [
         "SELECT count(*) FROM tpch.tiny.lineitem",
@@ -66,11 +73,32 @@ async fn what_can_be_spread_is_planned_for_the_workers() -> Result<()> {
         "SELECT * FROM tpch.tiny.orders ORDER BY o_orderkey LIMIT 5",
         "SELECT count(*) FROM shop.main.customer c JOIN archive.main.sale s ON s.customer_id = c.id",
     ] {
-        let plan = client.query(&format!("EXPLAIN {sql}")).await?.rows()?;
-        let text: Vec<String> = plan.into_iter().map(|row| row.join(" ")).collect();
-        let text = text.join("\n");
+        let text = text(&client.query(&format!("EXPLAIN {sql}")).await?.rows()?);
         ensure!(text.contains("tasks=2"), "no stage of {sql} has two tasks:\n{text}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_join_on_a_worker_reach_postgres_one_by_one() -> Result<()> {
+    if !servers()? {
+        return Ok(());
+    }
+    let cluster = cluster(2).await?;
+    let mut client = cluster.client().await?;
+    let sql =
+        "SELECT count(*), sum(m.kind) FROM lake.main.item i JOIN pg.sales.many m ON m.id = i.id * 13 WHERE i.id <= 700";
+    let text = text(&client.query(&format!("EXPLAIN ANALYZE {sql}")).await?.rows()?);
+    let number = |text: &str| {
+        let number = text.split([',', ']']).next()?;
+        match number.strip_suffix(" K") {
+            Some(thousands) => Some(thousands.parse::<f64>().ok()? * 1000.0),
+            None => number.parse().ok(),
+        }
+    };
+    let sent: Vec<f64> = text.split("join_keys_sent=").skip(1).filter_map(number).collect();
+    ensure!(sent.iter().any(|keys| *keys >= 700.0), "{sent:?} keys were sent:\n{text}");
+    ensure!(client.query(sql).await?.rows()? == embedded(sql)?, "the cluster gives other rows");
     Ok(())
 }
 
@@ -79,8 +107,7 @@ async fn rows_are_written_to_postgres_and_read_again() -> Result<()> {
     if !servers()? {
         return Ok(());
     }
-    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
-    let cluster = Cluster::start(&Plan { workers: 2, catalogs, spread: true }).await?;
+    let cluster = cluster(2).await?;
     let mut client = cluster.client().await?;
     let url = std::env::var("TRIBUTARY_TEST_POSTGRES_URL")?;
     let create = format!("CREATE CATALOG written USING postgres WITH (url '{url}', writable true, split_size 8192)");
@@ -145,8 +172,7 @@ async fn fifty_queries_at_once_wait_for_twenty_connections_and_none_fails() -> R
         return Ok(());
     }
     let url = std::env::var("TRIBUTARY_TEST_POSTGRES_URL")?;
-    let catalogs = Some(root().join("sql-tests/etc/catalogs"));
-    let cluster = Cluster::start(&Plan { workers: 3, catalogs, spread: true }).await?;
+    let cluster = cluster(3).await?;
     let mut client = cluster.client().await?;
     let with = "user 'crowded', password 'crowded', max_connections 20, split_size 8192";
     client.query(&format!("CREATE CATALOG crowded USING postgres WITH (url '{url}', {with})")).await?;
