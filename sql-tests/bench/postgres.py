@@ -57,7 +57,12 @@ def load(scale, tables):
         if table == "lineitem":
             psql(f"CREATE INDEX ON {schema}.loading (l_orderkey)")
         psql(f"ALTER TABLE {schema}.loading RENAME TO {table}")
-        psql(f"VACUUM ANALYZE {schema}.{table}")
+        # A standby that still reads older rows keeps pages from being known as visible to all, as those of an older table are.
+        for _ in range(60):
+            psql(f"VACUUM ANALYZE {schema}.{table}")
+            if psql(f"SELECT relallvisible >= relpages FROM pg_class WHERE oid = '{schema}.{table}'::regclass").strip() == "t":
+                break
+            time.sleep(1)
     return schema
 
 
