@@ -6,14 +6,14 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use connector_spi::{BatchStream, Error, ErrorKind, ReadContext, Result, Scan, Split, rows_alone};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio_postgres::{Client, CopyOutStream};
+use tokio_postgres::{Client, CopyOutStream, SimpleQueryMessage};
 
 use crate::copy::Decoder;
 use crate::error::Place;
 use crate::metadata::{self, Facts};
-use crate::pool::{Lease, Pool, WAIT, begin_own, begin_read, begin_snapshot};
+use crate::pool::{Lease, Pool, WAIT, begin_filter, begin_own, begin_read, begin_snapshot};
 use crate::split::{Part, Token};
-use crate::sql::{quoted, select};
+use crate::sql::{quoted, sample, select, select_with};
 
 /// Reads the parts of a split, one after the other. Dropping the stream cancels the read in Postgres.
 pub(crate) async fn read(pool: &Arc<Pool>, scan: &Scan, split: &Split, context: ReadContext) -> Result<BatchStream> {
@@ -46,13 +46,16 @@ impl Parts {
     async fn open(&self, part: Part) -> Result<BatchStream> {
         let Self { pool, scan, snapshot, context } = self;
         let place = pool.place(Some(scan.table.to_string()));
-        let sql = select(scan, &part)?;
         let facts = Facts::read(&scan.native);
         let lent = facts.query.is_some() && !facts.own;
         let begin = match snapshot {
             Some(snapshot) => {
                 let snapshot = quoted(snapshot).map_err(|refusal| Error::internal(refusal.text))?;
-                begin_snapshot(Some(&snapshot))
+                // Other statements gain nothing, and in processes that the server starts for one it takes long.
+                match scan.filters.is_empty() || part.condition().is_empty() {
+                    true => begin_snapshot(Some(&snapshot)),
+                    false => begin_filter(&snapshot),
+                }
             }
             None if lent => begin_own(),
             None => begin_read(),
@@ -64,10 +67,27 @@ impl Parts {
         }
         context.counters.add_request();
         if scan.schema().fields().is_empty() {
-            return count(lease, &begin, &sql, scan, &place, context).await;
+            return count(lease, &begin, &select(scan, &part)?, scan, &place, context).await;
         }
-        let statement = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-        let started = lease.transact(&begin, async |client: &Client| client.copy_out(&statement).await).await?;
+        let started = match sample(scan, &part)? {
+            None => {
+                let statement = copied(&select(scan, &part)?);
+                lease.transact(&begin, async |client: &Client| client.copy_out(&statement).await).await?
+            }
+            Some(question) => {
+                let asked = lease.transact(&begin, async |client: &Client| client.simple_query(&question).await);
+                match asked.await? {
+                    Ok(said) => {
+                        let last = said.iter().find_map(|message| match message {
+                            SimpleQueryMessage::Row(row) => row.get(0),
+                            _ => None,
+                        });
+                        lease.client()?.copy_out(&copied(&select_with(scan, &part, last)?)).await
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        };
         let copy = match started {
             Ok(copy) => Box::pin(copy),
             Err(error) => {
@@ -86,6 +106,10 @@ impl Parts {
         });
         Ok(batches.map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten().boxed())
     }
+}
+
+fn copied(sql: &str) -> String {
+    format!("COPY ({sql}) TO STDOUT (FORMAT binary)")
 }
 
 /// The same error with the columns that the user may not read, where there are others.

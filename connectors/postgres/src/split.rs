@@ -23,9 +23,7 @@ use crate::sql::{identifier, select};
 const ANSWER: Duration = Duration::from_secs(30);
 /// A stretch of at least so many pages has a sample, which is this part of it.
 const SAMPLED: u64 = 128;
-const SAMPLE: u32 = 64;
-/// Fewer rows than these are no work to send, so that several connections save nothing.
-const FEW_ROWS: u64 = 10_000;
+const SAMPLE: u32 = 128;
 /// Ranges of `ctid` are read as ranges since this version.
 const RANGES_SINCE: i32 = 140_000;
 
@@ -162,7 +160,7 @@ pub(crate) async fn cut(pool: &Arc<Pool>, scan: &Scan, wanted: usize) -> Result<
     if !scan.filters.is_empty() {
         let Some(estimate) = estimate(pool, scan).await? else { return Ok(one(&facts, scan.limit, rows)) };
         rows = estimate.rows;
-        if !estimate.sequential || estimate.parallel && rows.is_some_and(|rows| rows < FEW_ROWS) {
+        if !estimate.sequential {
             return Ok(one(&facts, scan.limit, rows));
         }
     }
@@ -213,8 +211,6 @@ struct Estimate {
     rows: Option<u64>,
     /// The whole table is read, no index serves.
     sequential: bool,
-    /// By several processes of the server.
-    parallel: bool,
 }
 
 /// Asks for the plan of the scan; none where no connection is free.
@@ -241,11 +237,7 @@ async fn estimate(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Estimate>> {
     let plan = &plan[0]["Plan"];
     // A count's own row says nothing of the table.
     let rows = (!scan.schema().fields().is_empty()).then(|| plan["Plan Rows"].as_f64()).flatten();
-    Ok(Some(Estimate {
-        rows: rows.map(|rows| rows as u64),
-        sequential: has(plan, "Seq Scan"),
-        parallel: has(plan, "Gather"),
-    }))
+    Ok(Some(Estimate { rows: rows.map(|rows| rows as u64), sequential: has(plan, "Seq Scan") }))
 }
 
 /// Whether a node of the plan is of a type, such as "Parallel Seq Scan".

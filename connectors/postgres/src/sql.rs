@@ -58,7 +58,13 @@ pub(crate) fn changed(scan: &Scan) -> Result<String> {
 
 /// The SELECT of a part of a scan: its columns, its groups, or the number of its rows where it wants no columns.
 pub(crate) fn select(scan: &Scan, part: &Part) -> Result<String> {
-    let mut rows = rows(scan, part, bound(scan, part)?)?;
+    select_with(scan, part, None)
+}
+
+/// The same where [`sample`] may have said what is the last of some first rows.
+pub(crate) fn select_with(scan: &Scan, part: &Part, last: Option<&str>) -> Result<String> {
+    let more = last.map(|last| bound(scan, last)).transpose()?.flatten();
+    let mut rows = rows(scan, part, more)?;
     if let Some(aggregation) = &scan.aggregation {
         let (columns, group) = aggregate::columns(scan, aggregation)?;
         return Ok(format!("SELECT {columns}{rows}{group}"));
@@ -85,18 +91,33 @@ pub(crate) fn select(scan: &Scan, part: &Part) -> Result<String> {
 
 /// How many first rows a sample is asked for.
 const FEW: u64 = 1000;
+/// A longer text is not sent back to bound them.
+const LONGEST_BOUND: usize = 8192;
 
-/// A condition that the first rows of a part in an order pass, as do few others: none of them comes after the last of the
-/// first rows of a sample. It costs less than to sort what it leaves out. NULL passes, as does all where the sample is
-/// too small.
-fn bound(scan: &Scan, part: &Part) -> Result<Option<String>> {
+/// The statement that asks a sample of a part for the last of its first rows in the scan's order, as text: what sorts behind
+/// it is none of the part's first rows, and not to be sorted. It gives no row, or NULL, where that cannot be told or is long.
+pub(crate) fn sample(scan: &Scan, part: &Part) -> Result<Option<String>> {
     let (Some(key), Some(limit @ 1..=FEW), Some(sample)) = (scan.order.first(), scan.limit, part.sampled()) else {
         return Ok(None);
     };
+    // How it is written is its locale's.
+    if Kind::of_column(column(scan, key.column)?)? == Kind::Money {
+        return Ok(None);
+    }
     let (value, order, rows) = (key_value(scan, key)?, order(scan, key)?, rows(scan, &sample, None)?);
+    let last = format!("SELECT {value} AS value{rows} ORDER BY {order} OFFSET {} LIMIT 1", limit - 1);
+    let short = format!("pg_catalog.octet_length(value::text) <= {LONGEST_BOUND}");
+    Ok(Some(format!("SELECT CASE WHEN {short} THEN value::text END FROM ({last}) AS last")))
+}
+
+/// The condition that the first rows of a part pass, as do few others, by what its sample said. It is a constant, since
+/// Postgres unpacks the result of a query that stands in a condition for each row anew where it is a `numeric`.
+fn bound(scan: &Scan, last: &str) -> Result<Option<String>> {
+    let (Some(key), Ok(last)) = (scan.order.first(), quoted(last)) else { return Ok(None) };
     let sign = if key.descending { ">=" } else { "<=" };
-    let last = format!("(SELECT {value}{rows} ORDER BY {order} OFFSET {} LIMIT 1)", limit - 1);
-    Ok(Some(format!("({value} {sign} {last}) IS NOT FALSE")))
+    let own_type = Kind::of_column(column(scan, key.column)?)?.asked();
+    let condition = format!("{} {sign} {last}::{own_type}", key_value(scan, key)?);
+    Ok(Some(if key.nulls_first { format!("({condition}) IS NOT FALSE") } else { condition }))
 }
 
 /// A column of the scan's table. Errors: `INTERNAL`.
