@@ -25,8 +25,11 @@ use crate::session::{EngineSettings, Pushdown};
 use crate::sink::SourceSink;
 use crate::{Catalogs, ScanExec};
 
+/// What a source said of a table, and which: its catalog may be made anew in between.
+type Answer = (Arc<dyn Source>, connector_spi::Result<Option<Arc<Table>>>);
+
 /// What sources said of the tables of a query, by catalog and name.
-type Known = HashMap<(String, TableName), connector_spi::Result<Option<Arc<Table>>>>;
+type Known = HashMap<(String, TableName), Answer>;
 
 /// The catalogs of one query.
 #[derive(Debug)]
@@ -48,18 +51,19 @@ impl CatalogList {
         let Some(list) = (list as &dyn Any).downcast_ref::<Self>() else { return };
         let mut wanted: HashMap<String, Vec<TableName>> = HashMap::new();
         for (catalog, name) in tables {
+            if name.schema == crate::information::NAME || crate::passthrough::arguments(&name).is_some() {
+                continue;
+            }
             let names = wanted.entry(catalog).or_default();
-            if name.schema != crate::information::NAME
-                && crate::passthrough::arguments(&name).is_none()
-                && !names.contains(&name)
-            {
+            if !names.contains(&name) {
                 names.push(name);
             }
         }
         let ask = wanted.into_iter().map(|(catalog, names)| async move {
             // Without its source the table will say what is wrong.
             let source = list.catalogs.get(&catalog).and_then(|catalog| catalog.source()).ok()?;
-            let answers = source.tables(&names).await.into_iter().map(|answer| answer.map(|table| table.map(Arc::new)));
+            let answers = source.tables(&names).await.into_iter();
+            let answers = answers.map(|answer| (Arc::clone(&source), answer.map(|table| table.map(Arc::new))));
             Some(names.into_iter().map(move |name| (catalog.clone(), name)).zip(answers).collect::<Vec<_>>())
         });
         let answers = futures::future::join_all(ask).await;
@@ -151,23 +155,31 @@ pub async fn resolve(catalogs: &Catalogs, catalog: &str, name: &TableName) -> co
     found(catalogs, catalog, name, None).await
 }
 
-/// Finds a table of which the source may have spoken already.
+/// Finds a table of which a source may have spoken already.
 async fn found(
     catalogs: &Catalogs,
     catalog: &str,
     name: &TableName,
-    known: Option<connector_spi::Result<Option<Arc<Table>>>>,
+    known: Option<Answer>,
 ) -> connector_spi::Result<Resolved> {
-    let source = catalogs.get(catalog)?.source()?;
-    let place = |error: Error| error.with("catalog", catalog).with("table", name);
-    if let Some(arguments) = crate::passthrough::arguments(name) {
-        let table = Arc::new(source.query(&arguments).await.map_err(|error| error.with("catalog", catalog))?);
-        return Ok(Resolved { catalog: catalog.to_owned(), name: name.clone(), table, source });
-    }
-    let answer = match known {
-        Some(answer) => answer,
-        None => source.table(name).await.map(|table| table.map(Arc::new)),
+    let (source, answer) = match known {
+        Some(known) => known,
+        None => {
+            let source = catalogs.get(catalog)?.source()?;
+            if let Some(arguments) = crate::passthrough::arguments(name) {
+                let table = source.query(&arguments).await.map_err(|error| error.with("catalog", catalog))?;
+                return Ok(Resolved {
+                    catalog: catalog.to_owned(),
+                    name: name.clone(),
+                    table: Arc::new(table),
+                    source,
+                });
+            }
+            let answer = source.table(name).await;
+            (source, answer.map(|table| table.map(Arc::new)))
+        }
     };
+    let place = |error: Error| error.with("catalog", catalog).with("table", name);
     match answer.map_err(place)? {
         Some(table) => Ok(Resolved { catalog: catalog.to_owned(), name: name.clone(), table, source }),
         None => Err(missing(source.as_ref(), catalog, name).await),
@@ -436,6 +448,7 @@ mod tests {
         }
 
         async fn tables(&self, names: &[TableName]) -> Vec<connector_spi::Result<Option<Table>>> {
+            assert!(!names.is_empty());
             self.together.fetch_add(1, Ordering::SeqCst);
             names.iter().map(answer).collect()
         }
@@ -457,11 +470,14 @@ mod tests {
     async fn a_source_is_asked_once_for_all_tables_and_each_hears_its_own_answer() {
         let counting = Counting::default();
         let catalogs = Catalogs::new(Vec::new());
-        catalogs.add_builtin("c", "counting", Arc::new(counting.clone())).expect("added");
+        for name in ["c", "idle"] {
+            catalogs.add_builtin(name, "counting", Arc::new(counting.clone())).expect("added");
+        }
         let list = CatalogList::new(Arc::new(catalogs), Pushdown::Exact);
         let names = ["a", "broken", "a", "missing", "b"].map(|name| ("c".to_owned(), TableName::new("s", name)));
         let nowhere = ("nowhere".to_owned(), TableName::new("s", "a"));
-        CatalogList::learn(&list, names.into_iter().chain([nowhere]).collect()).await;
+        let views = ("idle".to_owned(), TableName::new(crate::information::NAME, "tables"));
+        CatalogList::learn(&list, names.into_iter().chain([nowhere, views]).collect()).await;
         let schema = list.catalog("c").and_then(|catalog| catalog.schema("s")).expect("a schema");
         for name in ["a", "b"] {
             let table = schema.table(name).await.expect("an answer").expect("a table");

@@ -39,8 +39,9 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The largest message between nodes, in bytes.
 pub const MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 
-/// What this build is; a worker of another build is not used.
-pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+datafusion-55.2.0+distributed-4.0.0");
+/// What this build is; a worker of another build is not used. The number behind `wire` is raised with every change of what
+/// nodes send each other, of our plan nodes and settings too.
+pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+wire-2+datafusion-55.2.0+distributed-4.0.0");
 
 /// What a worker says once a second.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -252,15 +252,15 @@ async fn physical(session: &Session, plan: &LogicalPlan, sql: &str, life: &Life)
     let planned = crate::stack::deep(async move {
         let mut crew = coordinator.0.workers.crew(values.workers.unwrap_or(usize::MAX));
         let mut state = coordinator.state(&values, &crew, &id);
-        let mut made = state.create_physical_plan(&plan).await?;
+        // What is looked at below is what is sent.
+        let mut made = connectors::settle(state.create_physical_plan(&plan).await?)?;
         let local = crate::plan::unsafe_to_send(&made, state.config())?;
         if local.is_some() {
             crew = coordinator.0.workers.crew(0);
             state = coordinator.state(&values, &crew, &id);
-            made = state.create_physical_plan(&plan).await?;
+            made = connectors::settle(state.create_physical_plan(&plan).await?)?;
         }
-        let plan = connectors::settle(made)?;
-        Ok(Planned { state, plan, crew, local })
+        Ok(Planned { state, plan: made, crew, local })
     });
     planned.await?.map_err(|error| explain(&error, sql))
 }

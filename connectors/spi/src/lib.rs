@@ -97,7 +97,7 @@ pub trait Source: Debug + Send + Sync {
 
     /// Describes one table; `None` where there is no such table.
     ///
-    /// - Runs on: coordinator, once per table and query.
+    /// - Runs on: coordinator, where one table is asked for by itself, and by [`Source::tables`] unless that is its own.
     /// - Must: give the columns in the source's order, exact Arrow types, and statistics if they are cheap.
     /// - May: answer a table that [`Source::list`] leaves out.
     /// - Errors: as [`Source::list`].
@@ -106,7 +106,7 @@ pub trait Source: Debug + Send + Sync {
 
     /// Describes the tables of one query, an answer for each in the order of the names, which are all different.
     ///
-    /// - Runs on: coordinator, once per query that names several tables of the catalog; instead of [`Source::table`].
+    /// - Runs on: coordinator, once per query that names tables of the catalog; there is at least one name.
     /// - Must: answer for each table as [`Source::table`] does.
     /// - May: ask the source for all of them with one request (the default: one each, several at once).
     /// - Errors: as [`Source::table`], each at its table's place.
