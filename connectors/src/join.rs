@@ -18,6 +18,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Statisti
 
 use crate::ScanExec;
 use crate::absorb::{leaf, with_scan};
+use crate::key_lists::MOST_JOIN_KEY_BYTES;
 use crate::session::MOST_JOIN_KEYS;
 
 /// What a value of unknown length is taken for.
@@ -160,8 +161,11 @@ fn costly(
         let unknown = Refusal::new(RefusalCode::Cost, "how many rows it has is not known");
         return Ok(Some(unknown.remedy("ANALYZE the tables there")));
     };
-    let matching = if right.has_keys_of(join) && build <= MOST_JOIN_KEYS { probe.min(whole) } else { probe };
-    let bytes = |rows: usize, plan: &Arc<dyn ExecutionPlan>| rows.saturating_mul(width(&plan.schema()));
+    let schema = join.left().schema();
+    let keys = join.on().iter().map(|(key, _)| key.data_type(&schema)).collect::<Result<Vec<_>>>()?;
+    let listed = build <= MOST_JOIN_KEYS && build.saturating_mul(width(&keys)) <= MOST_JOIN_KEY_BYTES;
+    let matching = if right.has_keys_of(join) && listed { probe.min(whole) } else { probe };
+    let bytes = |rows: usize, plan: &Arc<dyn ExecutionPlan>| rows.saturating_mul(row_width(&plan.schema()));
     let connections = left.scan.splits().count().max(right.scan.splits().count());
     let here = bytes(build, join.left()).saturating_add(bytes(matching, join.right()));
     let there = bytes(whole, node).saturating_mul(connections);
@@ -174,7 +178,11 @@ fn rows(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<usize>> {
 }
 
 /// About how many bytes a row has.
-fn width(schema: &Schema) -> usize {
-    let bytes = |data_type: &DataType| data_type.primitive_width().unwrap_or(TEXT_BYTES);
-    schema.fields().iter().map(|field| bytes(field.data_type())).sum::<usize>().max(1)
+fn row_width(schema: &Schema) -> usize {
+    width(schema.fields().iter().map(|field| field.data_type())).max(1)
+}
+
+/// About how many bytes values of these types have.
+fn width<'a>(types: impl IntoIterator<Item = &'a DataType>) -> usize {
+    types.into_iter().map(|data_type| data_type.primitive_width().unwrap_or(TEXT_BYTES)).sum()
 }

@@ -16,7 +16,7 @@ use crate::keys::made_by;
 use crate::session::MOST_JOIN_KEYS;
 
 /// The most bytes of keys, as an array of the build side's rows, that are worth a list.
-const MOST_JOIN_KEY_BYTES: usize = 768 << 10;
+pub(crate) const MOST_JOIN_KEY_BYTES: usize = 768 << 10;
 
 /// The plan in which joins make long lists of their keys that are among `waited`, and short ones else, as any session lets
 /// them.

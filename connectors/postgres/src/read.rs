@@ -78,6 +78,7 @@ impl Parts {
                 let asked = lease.transact(&begin, async |client: &Client| client.simple_query(&question).await);
                 match asked.await? {
                     Ok(said) => {
+                        context.counters.add_request();
                         let last = said.iter().find_map(|message| match message {
                             SimpleQueryMessage::Row(row) => row.get(0),
                             _ => None,
@@ -157,7 +158,7 @@ struct Reading {
 impl Reading {
     /// Reads until at least one batch is whole, or to the end.
     async fn step(mut self) -> Result<(Vec<RecordBatch>, Option<Self>)> {
-        // Each row comes by itself, and the counters are shared with the other readers.
+        // Rows come in many pieces, and the counters are shared with the other readers.
         let mut received = 0;
         loop {
             match self.copy.next().await {
