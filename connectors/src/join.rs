@@ -18,8 +18,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Statisti
 
 use crate::ScanExec;
 use crate::absorb::{leaf, with_scan};
-use crate::key_lists::MOST_JOIN_KEY_BYTES;
-use crate::session::MOST_JOIN_KEYS;
+use crate::key_lists::{MOST_JOIN_KEY_BYTES, MOST_JOIN_KEYS};
 
 /// What a value of unknown length is taken for.
 const TEXT_BYTES: usize = 32;

@@ -13,8 +13,9 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use datafusion_distributed::NetworkBoundaryExt;
 
 use crate::keys::made_by;
-use crate::session::MOST_JOIN_KEYS;
 
+/// The longest list of join keys that is worth sending to a source.
+pub const MOST_JOIN_KEYS: usize = 50_000;
 /// The most bytes of keys, as an array of the build side's rows, that are worth a list.
 pub(crate) const MOST_JOIN_KEY_BYTES: usize = 768 << 10;
 

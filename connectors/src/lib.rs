@@ -37,6 +37,7 @@ pub use admit::admit;
 pub use catalog::{CatalogList, Resolved, resolve};
 pub use config::Definition;
 pub use information::sql_type;
+pub use key_lists::MOST_JOIN_KEYS;
 pub use passthrough::{SCHEMA as PASSTHROUGH_SCHEMA, table as passthrough_table};
 pub use registry::{Catalog, Catalogs};
 pub use scan::ScanExec;

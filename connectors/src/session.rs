@@ -16,9 +16,6 @@ use crate::channel::Channels;
 use crate::codec::ScanCodec;
 use crate::distribute::{desired_tasks, scale_up};
 
-/// The longest list of join keys that is worth sending to a source.
-pub const MOST_JOIN_KEYS: usize = 50_000;
-
 /// How much connectors may take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pushdown {

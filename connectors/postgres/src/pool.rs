@@ -11,7 +11,7 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use crate::cancel::cancel;
 use crate::config::Settings;
@@ -75,6 +75,14 @@ pub(crate) fn begin_filter(given: &str) -> String {
 /// The statements that begin a transaction that writes.
 pub(crate) fn begin_write() -> String {
     format!("BEGIN READ WRITE; {SETTINGS}; {PATH}")
+}
+
+/// What the first column of the rows holds that simple statements gave, but NULL.
+pub(crate) fn first_column(answer: &[SimpleQueryMessage]) -> impl Iterator<Item = &str> {
+    answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    })
 }
 
 /// The connections of one catalog in one process.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use connector_spi::{BatchStream, Error, ErrorKind, ReadContext, Result, Scan, Split, rows_alone};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio_postgres::{Client, CopyOutStream, SimpleQueryMessage};
+use tokio_postgres::{Client, CopyOutStream};
 
 use crate::copy::Decoder;
 use crate::error::Place;
 use crate::metadata::{self, Facts};
-use crate::pool::{Lease, Pool, WAIT, begin_filter, begin_own, begin_read, begin_snapshot};
+use crate::pool::{Answer, Lease, Pool, WAIT, begin_filter, begin_own, begin_read, begin_snapshot, first_column};
 use crate::split::{Part, Token};
 use crate::sql::{quoted, sample, select, select_with};
 
@@ -69,27 +69,7 @@ impl Parts {
         if scan.schema().fields().is_empty() {
             return count(lease, &begin, &select(scan, &part)?, scan, &place, context).await;
         }
-        let started = match sample(scan, &part)? {
-            None => {
-                let statement = copied(&select(scan, &part)?);
-                lease.transact(&begin, async |client: &Client| client.copy_out(&statement).await).await?
-            }
-            Some(question) => {
-                let asked = lease.transact(&begin, async |client: &Client| client.simple_query(&question).await);
-                match asked.await? {
-                    Ok(said) => {
-                        context.counters.add_request();
-                        let last = said.iter().find_map(|message| match message {
-                            SimpleQueryMessage::Row(row) => row.get(0),
-                            _ => None,
-                        });
-                        lease.client()?.copy_out(&copied(&select_with(scan, &part, last)?)).await
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-        };
-        let copy = match started {
+        let copy = match self.start(&mut lease, &begin, &part).await? {
             Ok(copy) => Box::pin(copy),
             Err(error) => {
                 let made = lease.failed(&error, &place).await;
@@ -106,6 +86,22 @@ impl Parts {
             reading.step().await.map(Some)
         });
         Ok(batches.map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten().boxed())
+    }
+
+    /// Sends the COPY of one part; where its rows can be bounded, their sample is asked before.
+    async fn start(&self, lease: &mut Lease, begin: &str, part: &Part) -> Result<Answer<CopyOutStream>> {
+        let Self { scan, context, .. } = self;
+        let Some(question) = sample(scan, part)? else {
+            let statement = copied(&select(scan, part)?);
+            return lease.transact(begin, async |client: &Client| client.copy_out(&statement).await).await;
+        };
+        let said = match lease.transact(begin, async |client: &Client| client.simple_query(&question).await).await? {
+            Ok(said) => said,
+            Err(error) => return Ok(Err(error)),
+        };
+        context.counters.add_request();
+        let statement = copied(&select_with(scan, part, first_column(&said).next())?);
+        Ok(lease.client()?.copy_out(&statement).await)
     }
 }
 

@@ -11,18 +11,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Row};
 
 use crate::error::{is_crowded, lost, running};
 use crate::metadata::Facts;
 use crate::passthrough;
-use crate::pool::{Lease, Pool, begin_read, begin_snapshot};
+use crate::pool::{Lease, Pool, begin_read, begin_snapshot, first_column};
 use crate::sql::{identifier, select};
 
 /// How long the questions before a read may take.
 const ANSWER: Duration = Duration::from_secs(30);
-/// A stretch of at least so many pages has a sample, which is this part of it.
-const SAMPLED: u64 = 128;
+/// A stretch has a sample of one page in so many, if it has so many.
 const SAMPLE: u32 = 128;
 /// Ranges of `ctid` are read as ranges since this version.
 const RANGES_SINCE: i32 = 140_000;
@@ -226,13 +225,7 @@ async fn estimate(pool: &Arc<Pool>, scan: &Scan) -> Result<Option<Estimate>> {
     };
     lease.ended();
     lease.finish().await;
-    let json: String = answer
-        .iter()
-        .filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0),
-            _ => None,
-        })
-        .collect();
+    let json: String = first_column(&answer).collect();
     let plan: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
     let plan = &plan[0]["Plan"];
     // A count's own row says nothing of the table.
@@ -380,7 +373,7 @@ fn deal(relations: &[Relation], count: u64) -> Vec<Vec<Part>> {
             let take = if last { left } else { room };
             let end = from + u32::try_from(take).unwrap_or(u32::MAX);
             if let Some(piece) = pieces.last_mut() {
-                let sample = (relation.ranges && take >= SAMPLED).then(|| from + (end - from) / SAMPLE);
+                let sample = (relation.ranges && take >= u64::from(SAMPLE)).then(|| from + (end - from) / SAMPLE);
                 piece.push(Part { relation: name.clone(), from, to: (!last).then_some(end), sample });
             }
             room = room.saturating_sub(take);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use connectors::MOST_JOIN_KEYS;
 use connectors::catalog_of;
-use connectors::session::MOST_JOIN_KEYS;
 use datafusion::common::ColumnStatistics;
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
